@@ -1,0 +1,52 @@
+"""Multimodal models in Keras 3 on TensorFlow: build, train, evaluate, explain, serve.
+
+Names are loaded when they are first used, so that `import mmkeras` is quick and quiet.
+"""
+
+import importlib
+
+from mmkeras import startup
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "assembly": ("assemble",),
+    "builders": ("image_captioning",),
+    "data": ("augmented", "dataset", "read", "read_coco", "read_flickr", "read_manifest", "world"),
+    "decoders": ("Decoder", "LSTMDecoder", "TransformerDecoder"),
+    "encoders": ("conv", "patch", "pretrained"),
+    "explanation": ("explain",),
+    "losses": ("TokenCrossentropy",),
+    "metrics": ("Bleu", "CiderD", "RougeL", "caption_scores"),
+    "preprocessing": (
+        "CharacterTokenizer",
+        "Features",
+        "Image",
+        "Preprocessor",
+        "SubwordTokenizer",
+        "Text",
+        "WordTokenizer",
+        "image_augmentation",
+        "train_tokenizer",
+    ),
+    "serving": ("export", "verify"),
+    "task": ("Task", "load_model"),
+    "training": ("StopOnNaN", "precompute", "self_critical", "split_frozen"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME)
+
+startup.register_on_keras_import()
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module 'mmkeras' has no attribute {name!r}")
+    startup.start()
+    value = getattr(importlib.import_module(f"mmkeras.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return [*globals(), *__all__]

@@ -1,0 +1,102 @@
+"""Inputs, fusion and targets meet here, and nowhere else, to make a compiled Task."""
+
+import keras
+
+from mmkeras.fusion import concatenate
+from mmkeras.preprocessing import Preprocessor
+from mmkeras.task import Task
+
+
+def assemble(inputs, targets, width=256, dropout=0.1, optimizer=None, name=None):
+    """Build and compile a Task from its parts.
+
+    Every input is encoded to a sequence and projected to one width; the sequences are joined along
+    time; each target's head or decoder attends to the result.
+
+    Args:
+        inputs: `{name: (field, encoder)}`; an encoder is a function from the field's
+            `keras.Input` to `(sequence, mask)`, shapes `(batch, length, any)` and
+            `(batch, length)`, or None for a mask that hides nothing.
+        targets: `{name: (field, head)}`; a head is a layer of that name.
+        width: Of the joined sequence.
+        dropout: Rate on the joined sequence.
+        optimizer: What to compile with; None for AdamW at `default_schedule()`.
+        name: Of the model.
+
+    Returns:
+        A compiled `Task` with inputs `{name: ..., target_input: ...}` and outputs `{target: ...}`.
+
+    Raises:
+        ValueError: if a head's name is not its target's.
+
+    Example:
+
+    ```python
+    import mmkeras as mm
+
+    words = mm.train_tokenizer(["a dog runs"], kind="word")
+    model = mm.assemble(
+        {"image": (mm.Image(64), mm.conv("tiny"))},
+        {"caption": (mm.Text(words, 15), mm.LSTMDecoder(words.vocabulary_size, 16, name="caption"))},
+    )
+    ```
+    """
+    for target, (_, head) in targets.items():
+        if head.name != target:
+            raise ValueError(
+                f"The head of the target {target!r} should have that name. "
+                f"Received: name={head.name!r}"
+            )
+    taken = {key: field.input(key) for key, (field, _) in inputs.items()}
+    encoded = {key: encoder(taken[key]) for key, (_, encoder) in inputs.items()}
+    sequence, mask = concatenate(encoded, width, dropout)
+    outputs = {}
+    for target, (field, head) in targets.items():
+        taken[f"{target}_input"] = field.target_input(target)
+        context = {} if mask is None else {"context_mask": mask}
+        outputs[target] = head(taken[f"{target}_input"], sequence, **context)
+    preprocessor = Preprocessor(
+        {key: field for key, (field, _) in inputs.items()},
+        {key: field for key, (field, _) in targets.items()},
+    )
+    task = Task(taken, outputs, preprocessor=preprocessor, name=name)
+    compile_task(task, optimizer)
+    return task
+
+
+def compile_task(task, optimizer=None):
+    """Compile a Task with the loss and metrics that its heads ask for."""
+    heads = {name: task.get_layer(name) for name in task.preprocessor.targets}
+    task.compile(
+        optimizer=optimizer or default_optimizer(),
+        loss={name: head.loss() for name, head in heads.items()},
+        weighted_metrics={name: head.metrics_to_compile() for name, head in heads.items()},
+    )
+
+
+def default_optimizer(learning_rate=1e-3):
+    """AdamW with clipping, warmed up and then falling with the root of the step."""
+    return keras.optimizers.AdamW(
+        WarmupThenRoot(learning_rate), weight_decay=0.01, clipnorm=1.0, beta_2=0.98
+    )
+
+
+@keras.saving.register_keras_serializable("mmkeras")
+class WarmupThenRoot(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises linearly to `peak` over `warmup_steps`, then falls with the inverse root of the step.
+
+    Vaswani et al. 2017, section 5.3. It needs no total number of steps, which a builder cannot
+    know; with one, `keras.optimizers.schedules.CosineDecay` usually ends a little better.
+    """
+
+    def __init__(self, peak, warmup_steps=400):
+        self.peak = peak
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step):
+        step = keras.ops.cast(step, "float32") + 1.0
+        falling = (self.warmup_steps / step) ** 0.5
+        return self.peak * keras.ops.minimum(step / self.warmup_steps, falling)
+
+    def get_config(self):
+        return {"peak": self.peak, "warmup_steps": self.warmup_steps}

@@ -1,0 +1,182 @@
+"""The Transformer decoder."""
+
+import keras
+from keras import ops
+
+from mmkeras.decoders.decoder import Decoder, fold, unfold
+from mmkeras.layers.attention import Attention, attend, causal_bias, mask_bias
+from mmkeras.layers.position import LearnedPositions
+from mmkeras.layers.transformer import FeedForward, norm
+
+
+@keras.saving.register_keras_serializable("mmkeras")
+class TransformerDecoder(Decoder):
+    """Causal self-attention and cross-attention to the context, with a key-value cache.
+
+    Vaswani et al. 2017, normalised first. In decoding each step reads one token: the keys and
+    values of the past are kept in a buffer that is allocated once and written in place.
+
+    Args:
+        vocabulary_size, max_length, start_id, end_id, label_smoothing: As in `Decoder`.
+        width: Of the model; a multiple of `heads`.
+        depth: Number of blocks.
+        heads: Attention heads.
+        dropout: Rate on embeddings and on what each part of a block adds.
+        tied: Whether the output uses the embedding's weights (Press and Wolf 2017).
+
+    Shapes: ids `(batch, length)`, context `(batch, context length, any width)`, context mask
+    `(batch, context length)` -> logits `(batch, length, vocabulary_size)`.
+
+    Example:
+
+    ```python
+    import mmkeras as mm
+    import numpy as np
+
+    decoder = mm.TransformerDecoder(1000, max_length=20, width=64, depth=2, heads=4)
+    decoder(np.ones((2, 20), "int32"), np.zeros((2, 49, 128), "float32"))  # (2, 20, 1000)
+    ```
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        max_length,
+        width=256,
+        depth=4,
+        heads=4,
+        dropout=0.1,
+        tied=True,
+        **kwargs,
+    ):
+        super().__init__(vocabulary_size, max_length, **kwargs)
+        self.width = width
+        self.depth = depth
+        self.heads = heads
+        self.dropout = dropout
+        self.tied = tied
+
+    def build(self, ids_shape, context_shape, context_mask_shape=None):
+        shape = (None, None, self.width)
+        self.embedding = self.add_weight(
+            (self.vocabulary_size, self.width),
+            initializer=keras.initializers.RandomNormal(stddev=0.02),
+            name="embedding",
+        )
+        self.positions = LearnedPositions(self.max_length, name="positions")
+        self.positions.build(shape)
+        self.blocks = [
+            TransformerDecoderBlock(self.heads, dropout=self.dropout, name=f"block_{i}")
+            for i in range(self.depth)
+        ]
+        for block in self.blocks:
+            block.build(shape, context_shape)
+        self.norm = norm("norm")
+        self.norm.build(shape)
+        if not self.tied:
+            self.output_layer = keras.layers.Dense(self.vocabulary_size, name="output")
+            self.output_layer.build(shape)
+        self.drop = keras.layers.Dropout(self.dropout)
+
+    def initial_state(self, context, context_mask=None, max_length=None):
+        kept = {"blocks": [block.cross.project_context(context) for block in self.blocks]}
+        if context_mask is not None:
+            kept["bias"] = ops.expand_dims(mask_bias(context_mask, self.compute_dtype), 1)
+        if max_length is None:
+            return {"context": kept}
+        empty = (ops.shape(context)[0], max_length, self.width)
+        past = [[ops.zeros(empty, self.compute_dtype)] * 2 for _ in self.blocks]
+        return {"context": kept, "past": past}
+
+    def forward(self, ids, state, index=0, beams=1, training=None):
+        x = ops.cast(ops.take(self.embedding, ids, axis=0), self.compute_dtype)
+        x = self.drop(self.positions(x, index=index), training=training)
+        past = state.get("past")
+        bias, cells = self._visible(x, past, index)
+        kept, new_past, weights = state["context"], [], []
+        for i, block in enumerate(self.blocks):
+            x, block_past, looked = block(
+                x,
+                context=kept["blocks"][i],
+                context_bias=kept.get("bias"),
+                past=past and past[i],
+                cells=cells,
+                bias=bias,
+                beams=beams,
+                training=training,
+            )
+            new_past.append(block_past)
+            weights.append(ops.mean(looked, axis=1))
+        logits = ops.cast(self._logits(self.norm(x)), "float32")
+        if past is not None:
+            state = {**state, "past": new_past}
+        return logits, state, sum(weights) / len(weights)
+
+    def _visible(self, x, past, index):
+        """What self-attention may see, and the buffer's cells that this step fills."""
+        rows, length = ops.shape(x)[0], x.shape[1]
+        if past is None:
+            return causal_bias(length, self.compute_dtype), None
+        steps = ops.arange(length) + index
+        slots = ops.arange(past[0][0].shape[1])
+        bias = mask_bias(slots[None, None, :] <= steps[None, :, None], self.compute_dtype)
+        row, step = ops.meshgrid(ops.arange(rows), steps, indexing="ij")
+        return bias, ops.stack([row, step], axis=-1)
+
+    def _logits(self, x):
+        if self.tied:
+            table = ops.cast(self.embedding, x.dtype)
+            return ops.einsum("ntw,vw->ntv", x, table)
+        return self.output_layer(x)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "width": self.width,
+            "depth": self.depth,
+            "heads": self.heads,
+            "dropout": self.dropout,
+            "tied": self.tied,
+        }
+
+
+@keras.saving.register_keras_serializable("mmkeras")
+class TransformerDecoderBlock(keras.layers.Layer):
+    """One block: self-attention over the past, attention to the context, feed-forward."""
+
+    def __init__(self, heads, dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.heads = heads
+        self.dropout = dropout
+
+    def build(self, x_shape, context_shape):
+        self.attention_norm = norm("attention_norm")
+        self.attention = Attention(self.heads, name="attention")
+        self.cross_norm = norm("cross_norm")
+        self.cross = Attention(self.heads, cross=True, name="cross")
+        self.feed_norm = norm("feed_norm")
+        self.feed = FeedForward(4 * x_shape[-1], name="feed")
+        self.drop = keras.layers.Dropout(self.dropout)
+        self.cross.build(x_shape, context_shape)
+        for layer in (self.attention_norm, self.attention, self.cross_norm):
+            layer.build(x_shape)
+        for layer in (self.feed_norm, self.feed):
+            layer.build(x_shape)
+
+    def call(self, x, context, context_bias, past, cells, bias, beams, training=None):
+        query, keys, values = self.attention.project(self.attention_norm(x))
+        if past is not None:
+            keys = ops.scatter_update(past[0], cells, keys)
+            values = ops.scatter_update(past[1], cells, values)
+            past = [keys, values]
+        added, _ = attend(query, keys, values, self.heads, bias)
+        x = x + self.drop(self.attention.out(added), training=training)
+        query = fold(self.cross.query(self.cross_norm(x)), beams)
+        added, weights = attend(query, *context, self.heads, context_bias)
+        added = self.cross.out(unfold(added, beams))
+        x = x + self.drop(added, training=training)
+        x = x + self.drop(self.feed(self.feed_norm(x)), training=training)
+        return x, past, weights
+
+    def get_config(self):
+        return {**super().get_config(), "heads": self.heads, "dropout": self.dropout}

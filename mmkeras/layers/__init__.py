@@ -1,0 +1,16 @@
+"""Layers that encoders, fusions and decoders are made of."""
+
+from mmkeras.layers.attention import AdditiveAttention, Attention, attend
+from mmkeras.layers.position import LearnedPositions
+from mmkeras.layers.shapes import FlattenGrid
+from mmkeras.layers.transformer import FeedForward, TransformerBlock
+
+__all__ = [
+    "AdditiveAttention",
+    "Attention",
+    "FeedForward",
+    "FlattenGrid",
+    "LearnedPositions",
+    "TransformerBlock",
+    "attend",
+]

@@ -1,0 +1,27 @@
+"""Fields: the codecs between what people have (files, strings) and what models see (tensors)."""
+
+from mmkeras.preprocessing.augmentation import image_augmentation
+from mmkeras.preprocessing.features import Features
+from mmkeras.preprocessing.field import Field
+from mmkeras.preprocessing.image import Image
+from mmkeras.preprocessing.preprocessor import Preprocessor
+from mmkeras.preprocessing.text import Text
+from mmkeras.preprocessing.tokenizers import (
+    CharacterTokenizer,
+    SubwordTokenizer,
+    WordTokenizer,
+    train_tokenizer,
+)
+
+__all__ = [
+    "CharacterTokenizer",
+    "Features",
+    "Field",
+    "Image",
+    "Preprocessor",
+    "SubwordTokenizer",
+    "Text",
+    "WordTokenizer",
+    "image_augmentation",
+    "train_tokenizer",
+]

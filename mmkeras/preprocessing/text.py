@@ -1,0 +1,103 @@
+"""The text field: strings <-> token ids."""
+
+import keras
+import tensorflow as tf
+
+from mmkeras.preprocessing.field import Field
+
+
+@keras.saving.register_keras_serializable("mmkeras")
+class Text(Field):
+    """Strings as token ids, `[START] tokens [END]`, cut and padded with 0 to one length.
+
+    Args:
+        tokenizer: A trained tokenizer, see `train_tokenizer`.
+        sequence_length: Longest text in tokens, without `[START]` and `[END]`; what is longer is
+            cut off at its end.
+
+    As an input it gives ids of shape `(batch, sequence_length + 2)`; as a target `name` the
+    decoder's input `name_input` and the ids to predict, each `(batch, sequence_length + 1)`, the
+    second one step ahead, with a weight of 0 where there is padding.
+
+    Example:
+
+    ```python
+    import mmkeras as mm
+
+    words = mm.train_tokenizer(["a dog runs", "a cat sleeps"], kind="word")
+    text = mm.Text(words, sequence_length=5)
+    text(["a dog sleeps"])           # [[1, ids of a, dog, sleeps, 2, 0, 0]]
+    ```
+    """
+
+    per_example = False
+
+    def __init__(self, tokenizer, sequence_length=32, **kwargs):
+        super().__init__(**kwargs)
+        if not (isinstance(sequence_length, int) and sequence_length > 0):
+            raise ValueError(
+                "`sequence_length` should be a whole number of tokens, at least 1. "
+                f"Received: sequence_length={sequence_length!r}"
+            )
+        if not hasattr(tokenizer, "encode"):
+            raise ValueError(
+                "`tokenizer` should be a tokenizer such as `mm.train_tokenizer` gives. "
+                f"Received: tokenizer={tokenizer!r}"
+            )
+        self.tokenizer = tokenizer
+        self.sequence_length = sequence_length
+
+    def build(self, input_shape=None):
+        if not self.tokenizer.built:
+            self.tokenizer.build(None)
+        self.built = True
+
+    def call(self, raw):
+        ids = self.tokenizer.encode(tf.convert_to_tensor(raw))[:, : self.sequence_length]
+        rows = ids.nrows()
+        start = tf.fill([rows, 1], self.tokenizer.start_id)
+        end = tf.fill([rows, 1], self.tokenizer.end_id)
+        length = self.sequence_length + 2
+        return tf.concat([start, ids, end], axis=1).to_tensor(0, shape=[None, length])
+
+    def load(self, value):
+        if isinstance(value, bytes):
+            value = value.decode("utf-8")
+        if not isinstance(value, str):
+            raise ValueError(f"A text should be a string. Received: {value!r}")
+        return value
+
+    def input(self, name):
+        return keras.Input((self.sequence_length + 2,), dtype="int32", name=name)
+
+    def signature(self, name):
+        return {name: tf.TensorSpec([None], tf.string, name=name)}
+
+    def target(self, name, raw):
+        ids = self(raw)
+        weight = tf.cast(ids[:, 1:] != 0, "float32")
+        return {f"{name}_input": ids[:, :-1]}, ids[:, 1:], weight
+
+    def target_input(self, name):
+        """The decoder's own input, as a `keras.Input` of ids."""
+        return keras.Input((self.sequence_length + 1,), dtype="int32", name=f"{name}_input")
+
+    def decode(self, ids):
+        """Ids `(..., length)` -> strings `(...)`; padding, start and end ids give nothing."""
+        ids = tf.convert_to_tensor(ids)
+        shape = tf.shape(ids)
+        flat = self.tokenizer.decode(tf.reshape(ids, [-1, shape[-1]]))
+        return tf.reshape(flat, shape[:-1])
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        config["tokenizer"] = keras.saving.deserialize_keras_object(config["tokenizer"])
+        return cls(**config)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "tokenizer": keras.saving.serialize_keras_object(self.tokenizer),
+            "sequence_length": self.sequence_length,
+        }

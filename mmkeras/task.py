@@ -1,0 +1,179 @@
+"""Task: a Functional Keras model that carries its preprocessor, so that it takes raw values."""
+
+import inspect
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import tree
+
+
+@keras.saving.register_keras_serializable("mmkeras")
+class Task(keras.Model):
+    """A Functional `keras.Model` with fields: it fits like any, and answers from raw values.
+
+    Made by `mmkeras.assemble` and the builders. Its inputs and outputs are dicts by name; each
+    output comes from a head or decoder layer of that name, whose `answer` method it asks.
+
+    Args:
+        inputs, outputs, name: As in a Functional `keras.Model`.
+        preprocessor: The fields, a `Preprocessor`.
+
+    Example:
+
+    ```python
+    import mmkeras as mm
+
+    words = mm.train_tokenizer(["a dog runs"], kind="word")
+    model = mm.image_captioning(words, image_size=64, size="tiny")
+    model.infer({"image": ["photo.jpg"]}, beam_width=4)   # {"caption": ["..."], "score": [...]}
+    ```
+    """
+
+    def __init__(self, *args, preprocessor=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.preprocessor = preprocessor
+
+    def infer(self, records, batch_size=32, **options):
+        """Raw values -> answers, as Python values.
+
+        Args:
+            records: A dict of lists by input name: paths, bytes, strings, arrays.
+            batch_size: How many examples go through the graph at once.
+            **options: Of the target, such as `beam_width=4` for text, see
+                `mmkeras.decoders.search.search`.
+
+        Returns:
+            A dict of lists: the target's name -> its answers, `"score"` -> their scores. With
+            several answers per example (`n_best`, `samples`) each is a list of its own.
+
+        Raises:
+            ValueError: naming the input and row that is missing or cannot be read.
+        """
+        columns = self.preprocessor.load({name: records[name] for name in records})
+        rows = len(next(iter(columns.values())))
+        function = self.serve_function(**options)
+        # Like this an empty list gives empty answers and not an error.
+        starts = range(0, max(rows, 1), batch_size)
+        parts = [
+            function(self._raw({name: c[i : i + batch_size] for name, c in columns.items()}))
+            for i in starts
+        ]
+        joined = tree.map_structure(lambda *x: np.concatenate(x), *parts)
+        return {name: _python(values) for name, values in joined.items()}
+
+    def _raw(self, columns):
+        """Lists by input name -> tensors by the names of the serving signature."""
+        raw = {}
+        for name, values in columns.items():
+            for key, spec in self.preprocessor.inputs[name].signature(name).items():
+                empty = np.zeros([0, *spec.shape[1:]], spec.dtype.as_numpy_dtype)
+                raw[key] = tf.constant(values, spec.dtype) if values else tf.constant(empty)
+        return raw
+
+    def serve_function(self, **options):
+        """`serve` with these options as a compiled function; traced once per options."""
+        functions = self.__dict__.setdefault("_serve_functions", {})
+        key = tuple(sorted(options.items()))
+        if key not in functions:
+            self.preprocessor.build()
+            functions[key] = tf.function(
+                lambda raw: self.serve(raw, **options), input_signature=[self.signature()]
+            )
+        return functions[key]
+
+    def signature(self):
+        """What serving takes: a dict of `tf.TensorSpec` by name, `(batch, ...)`."""
+        fields = self.preprocessor.inputs.items()
+        return {key: spec for name, f in fields for key, spec in f.signature(name).items()}
+
+    def serve(self, raw, **options):
+        """Raw tensors -> answers as tensors, in TensorFlow operations only.
+
+        Args:
+            raw: A dict of tensors as `signature` says.
+            **options: As in `infer`.
+
+        Returns:
+            A dict of tensors `(batch,)`, or `(batch, n)` with several answers per example: the
+            answer under the target's name, its score under `score`; with several targets
+            `NAME_score`.
+        """
+        return self.answer(self.context(self.preprocess(raw)), **options)
+
+    def preprocess(self, raw):
+        """Raw tensors as `signature` says -> the model's input tensors."""
+        tensors = {}
+        for name, field in self.preprocessor.inputs.items():
+            values = [raw[key] for key in field.signature(name)]
+            tensors[name] = field(*values)
+        return tensors
+
+    def context(self, inputs):
+        """Input tensors -> what each target's head attends to, `{target: {argument: tensor}}`."""
+        return self._context_model()(inputs, training=False)
+
+    def answer(self, context, **options):
+        """Contexts -> answers, see `serve`."""
+        targets = self.preprocessor.targets
+        answers = {}
+        for name, field in targets.items():
+            found = self.get_layer(name).answer(**context[name], **options)
+            single = not {"n_best", "samples"} & set(options)
+            first = (lambda x: x[:, 0]) if single else (lambda x: x)
+            answers[name] = field.decode(first(found["ids"]))
+            score = "score" if len(targets) == 1 else f"{name}_score"
+            answers[score] = first(found["scores"])
+        return answers
+
+    def _context_model(self):
+        if "_context" not in self.__dict__:
+            heads = {name: self._head_arguments(name) for name in self.preprocessor.targets}
+            inputs = {name: self.input[name] for name in self.preprocessor.inputs}
+            # Kept out of Keras's tracking: its layers are this model's own.
+            self.__dict__["_context"] = keras.Model(inputs, heads)
+        return self.__dict__["_context"]
+
+    def _head_arguments(self, name):
+        """The tensors that the head `name` was called with, but for its own `name_input`."""
+        layer, node, _ = self.output[name]._keras_history
+        arguments = layer._inbound_nodes[node].arguments
+        bound = inspect.signature(layer.call).bind(*arguments.args, **arguments.kwargs).arguments
+        own = self.input.get(f"{name}_input")
+        return {
+            key: value
+            for key, value in bound.items()
+            if isinstance(value, keras.KerasTensor) and value is not own
+        }
+
+    def get_config(self):
+        preprocessor = keras.saving.serialize_keras_object(self.preprocessor)
+        return {**super().get_config(), "preprocessor": preprocessor}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        preprocessor = keras.saving.deserialize_keras_object(config.pop("preprocessor"))
+        task = super().from_config(config, custom_objects)
+        task.preprocessor = preprocessor
+        return task
+
+
+def load_model(path):
+    """Load a `.keras` file that holds a Task; the same as `keras.models.load_model`.
+
+    Raises:
+        ValueError: if the file is not a Keras model or holds no Task.
+    """
+    model = keras.models.load_model(path)
+    if not isinstance(model, Task):
+        raise ValueError(f"{path} should hold a Task of mmkeras. Received: {type(model).__name__}")
+    return model
+
+
+def _python(values):
+    if values.dtype == object:
+        return np.vectorize(lambda b: b.decode("utf-8", "replace"), otypes=[object])(
+            values
+        ).tolist()
+    return values.tolist()
