@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from mmkeras.layers.transformer import norm
+from mmkeras.layers.linear import LayerNorm, Linear
 
 
 def concatenate(encoded, width, dropout=0.0):
@@ -20,8 +20,8 @@ def concatenate(encoded, width, dropout=0.0):
     """
     sequences = []
     for name, (sequence, _) in encoded.items():
-        x = keras.layers.Dense(width, name=f"{name}_projection")(sequence)
-        x = norm(f"{name}_projection_norm")(x)
+        x = Linear(width, name=f"{name}_projection")(sequence)
+        x = LayerNorm(name=f"{name}_projection_norm")(x)
         sequences.append(keras.layers.Dropout(dropout, name=f"{name}_dropout")(x))
     masks = [mask for _, mask in encoded.values()]
     joined = sequences[0] if len(sequences) == 1 else ops.concatenate(sequences, axis=1)

@@ -1,5 +1,6 @@
 """Task: a Functional Keras model that carries its preprocessor, so that it takes raw values."""
 
+import functools
 import inspect
 
 import keras
@@ -71,15 +72,14 @@ class Task(keras.Model):
                 raw[key] = tf.constant(values, spec.dtype) if values else tf.constant(empty)
         return raw
 
-    def serve_function(self, **options):
-        """`serve` with these options as a compiled function; traced once per options."""
+    def serve_function(self, method="serve", **options):
+        """`serve` or `explain` with these options, compiled; traced once per options."""
         functions = self.__dict__.setdefault("_serve_functions", {})
-        key = tuple(sorted(options.items()))
+        key = (method, *sorted(options.items()))
         if key not in functions:
             self.preprocessor.build()
-            functions[key] = tf.function(
-                lambda raw: self.serve(raw, **options), input_signature=[self.signature()]
-            )
+            run = functools.partial(getattr(self, method), **options)
+            functions[key] = tf.function(run, input_signature=[self.signature()])
         return functions[key]
 
     def signature(self):
@@ -100,6 +100,25 @@ class Task(keras.Model):
             `NAME_score`.
         """
         return self.answer(self.context(self.preprocess(raw)), **options)
+
+    def explain(self, raw, **options):
+        """As `serve` with one answer each, and where each token looked.
+
+        Returns:
+            A dict of tensors: what `serve` gives; and for each target whose decoder attends,
+            `NAME_tokens` `(batch, length)`, its tokens as strings, empty after the end, and
+            `NAME_attention` `(batch, length, context length)`, weights that sum to 1 per token.
+        """
+        context = self.context(self.preprocess(raw))
+        explained = self.answer(context, **options)
+        for name, field in self.preprocessor.targets.items():
+            head = self.get_layer(name)
+            ids = head.answer(**context[name], **options)["ids"][:, 0]
+            start = tf.fill([tf.shape(ids)[0], 1], head.start_id)
+            read = tf.concat([start, ids[:, :-1]], axis=1)
+            explained[f"{name}_tokens"] = field.decode(ids[..., None])
+            explained[f"{name}_attention"] = head.attention(read, **context[name])
+        return explained
 
     def preprocess(self, raw):
         """Raw tensors as `signature` says -> the model's input tensors."""

@@ -5,7 +5,7 @@ from keras import ops
 
 from mmkeras.decoders.decoder import Decoder, fold, unfold
 from mmkeras.layers.attention import AdditiveAttention, mask_bias
-from mmkeras.layers.transformer import norm
+from mmkeras.layers.linear import LayerNorm, Linear
 
 
 @keras.saving.register_keras_serializable("mmkeras")
@@ -62,7 +62,7 @@ class LSTMDecoder(Decoder):
             initializer=keras.initializers.RandomNormal(stddev=width**-0.5),
             name="embedding",
         )
-        self.start = keras.layers.Dense(4 * width, "tanh", name="start")
+        self.start = Linear(4 * width, "tanh", name="start")
         self.start.build((None, context_shape[-1]))
         self.looking = keras.layers.LSTM(
             width, return_sequences=True, return_state=True, name="looking"
@@ -75,12 +75,12 @@ class LSTMDecoder(Decoder):
             width, return_sequences=True, return_state=True, name="writing"
         )
         self.writing.build(both)
-        self.hidden = keras.layers.Dense(width, name="hidden")
+        self.hidden = Linear(width, name="hidden")
         self.hidden.build(both)
-        self.norm = norm("norm")
+        self.norm = LayerNorm(name="norm")
         self.norm.build(wide)
         if not self.tied:
-            self.output_layer = keras.layers.Dense(self.vocabulary_size, name="output")
+            self.output_layer = Linear(self.vocabulary_size, name="output")
             self.output_layer.build(wide)
         self.drop = keras.layers.Dropout(self.dropout)
 

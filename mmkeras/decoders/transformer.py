@@ -5,8 +5,9 @@ from keras import ops
 
 from mmkeras.decoders.decoder import Decoder, fold, unfold
 from mmkeras.layers.attention import Attention, attend, causal_bias, mask_bias
+from mmkeras.layers.linear import LayerNorm, Linear
 from mmkeras.layers.position import LearnedPositions
-from mmkeras.layers.transformer import FeedForward, norm
+from mmkeras.layers.transformer import FeedForward
 
 
 @keras.saving.register_keras_serializable("mmkeras")
@@ -71,10 +72,10 @@ class TransformerDecoder(Decoder):
         ]
         for block in self.blocks:
             block.build(shape, context_shape)
-        self.norm = norm("norm")
+        self.norm = LayerNorm(name="norm")
         self.norm.build(shape)
         if not self.tied:
-            self.output_layer = keras.layers.Dense(self.vocabulary_size, name="output")
+            self.output_layer = Linear(self.vocabulary_size, name="output")
             self.output_layer.build(shape)
         self.drop = keras.layers.Dropout(self.dropout)
 
@@ -150,11 +151,11 @@ class TransformerDecoderBlock(keras.layers.Layer):
         self.dropout = dropout
 
     def build(self, x_shape, context_shape):
-        self.attention_norm = norm("attention_norm")
+        self.attention_norm = LayerNorm(name="attention_norm")
         self.attention = Attention(self.heads, name="attention")
-        self.cross_norm = norm("cross_norm")
+        self.cross_norm = LayerNorm(name="cross_norm")
         self.cross = Attention(self.heads, cross=True, name="cross")
-        self.feed_norm = norm("feed_norm")
+        self.feed_norm = LayerNorm(name="feed_norm")
         self.feed = FeedForward(4 * x_shape[-1], name="feed")
         self.drop = keras.layers.Dropout(self.dropout)
         self.cross.build(x_shape, context_shape)

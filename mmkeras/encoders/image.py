@@ -3,7 +3,7 @@
 import keras
 
 from mmkeras.layers import FlattenGrid, LearnedPositions, TransformerBlock
-from mmkeras.layers.transformer import norm
+from mmkeras.layers.linear import LayerNorm
 
 CONV_SIZES = {"tiny": (16, 1), "small": (32, 2), "base": (64, 2)}
 PATCH_SIZES = {"tiny": (128, 4, 4), "small": (256, 6, 8), "base": (512, 8, 8)}
@@ -101,6 +101,6 @@ def patch(size="small", patch_size=16, dropout=0.1, name="patch"):
         x = LearnedPositions(x.shape[1], name=f"{name}_positions")(x)
         for i in range(depth):
             x = TransformerBlock(heads, dropout=dropout, name=f"{name}_block{i}")(x)
-        return norm(f"{name}_norm")(x), None
+        return LayerNorm(name=f"{name}_norm")(x), None
 
     return encoder

@@ -1,6 +1,7 @@
 """Layers that encoders, fusions and decoders are made of."""
 
 from mmkeras.layers.attention import AdditiveAttention, Attention, attend
+from mmkeras.layers.linear import LayerNorm, Linear
 from mmkeras.layers.position import LearnedPositions
 from mmkeras.layers.shapes import FlattenGrid
 from mmkeras.layers.transformer import FeedForward, TransformerBlock
@@ -10,7 +11,9 @@ __all__ = [
     "Attention",
     "FeedForward",
     "FlattenGrid",
+    "LayerNorm",
     "LearnedPositions",
+    "Linear",
     "TransformerBlock",
     "attend",
 ]

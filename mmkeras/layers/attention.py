@@ -1,7 +1,10 @@
 """Attention whose keys and values are passed in, so that a decoder computes them once."""
 
 import keras
+import numpy as np
 from keras import ops
+
+from mmkeras.layers.linear import Linear
 
 # Queries up to this many per example (decoding: one per beam) take the path without transposes.
 FEW_QUERIES = 8
@@ -32,14 +35,13 @@ def attend(query, keys, values, heads, bias=None):
     Returns:
         The result `(batch, queries, width)` and the weights `(batch, heads, queries, length)`.
     """
-    width = query.shape[-1]
-    query = query * (width // heads) ** -0.5
     if query.shape[1] is not None and query.shape[1] <= FEW_QUERIES:
         return _attend_few(query, keys, values, heads, bias)
     return _attend_many(query, keys, values, heads, bias)
 
 
 def _attend_many(query, keys, values, heads, bias):
+    query = query * (query.shape[-1] // heads) ** -0.5
     query, keys, values = (_split_heads(x, heads) for x in (query, keys, values))
     scores = ops.einsum("bhqd,bhkd->bhqk", query, keys)
     if bias is not None:
@@ -61,10 +63,9 @@ def _attend_few(query, keys, values, heads, bias):
     times the arithmetic of a few tiny products, and none of the memory traffic.
     """
     queries, width = query.shape[1:]
-    own = ops.cast(
-        ops.repeat(ops.eye(heads), width // heads, axis=1)[None, None], query.dtype
-    )  # (1, 1, heads, width)
-    spread = ops.reshape(ops.expand_dims(query, 2) * own, (-1, queries * heads, width))
+    own = np.repeat(np.eye(heads), width // heads, axis=1)  # (heads, width)
+    scale = ops.convert_to_tensor(own * (width // heads) ** -0.5, query.dtype)
+    spread = ops.reshape(ops.expand_dims(query, 2) * scale, (-1, queries * heads, width))
     scores = ops.einsum("bqd,bkd->bqk", spread, keys)
     if bias is not None:
         if bias.shape[1] != 1:
@@ -72,7 +73,7 @@ def _attend_few(query, keys, values, heads, bias):
         scores = scores + bias
     weights = ops.softmax(scores)
     result = ops.reshape(ops.matmul(weights, values), (-1, queries, heads, width))
-    result = ops.sum(result * own, axis=2)
+    result = ops.sum(result * ops.convert_to_tensor(own, query.dtype), axis=2)
     length = ops.shape(keys)[1]
     weights = ops.reshape(weights, (-1, queries, heads, length))
     return result, ops.transpose(weights, (0, 2, 1, 3))
@@ -103,14 +104,14 @@ class Attention(keras.layers.Layer):
                 f"`heads` should divide the width {width}. Received: heads={self.heads}"
             )
         if self.cross:
-            self.query = keras.layers.Dense(width, name="query")
+            self.query = Linear(width, name="query")
             self.query.build(x_shape)
-            self.key_value = keras.layers.Dense(2 * width, name="key_value")
+            self.key_value = Linear(2 * width, name="key_value")
             self.key_value.build(context_shape)
         else:
-            self.query_key_value = keras.layers.Dense(3 * width, name="query_key_value")
+            self.query_key_value = Linear(3 * width, name="query_key_value")
             self.query_key_value.build(x_shape)
-        self.out = keras.layers.Dense(width, name="out")
+        self.out = Linear(width, name="out")
         self.out.build(x_shape)
 
     def project(self, x):
@@ -156,11 +157,11 @@ class AdditiveAttention(keras.layers.Layer):
         self.units = units
 
     def build(self, query_shape, context_shape):
-        self.query = keras.layers.Dense(self.units, use_bias=False, name="query")
+        self.query = Linear(self.units, use_bias=False, name="query")
         self.query.build(query_shape)
-        self.key = keras.layers.Dense(self.units, name="key")
+        self.key = Linear(self.units, name="key")
         self.key.build(context_shape)
-        self.score = keras.layers.Dense(1, use_bias=False, name="score")
+        self.score = Linear(1, use_bias=False, name="score")
         self.score.build((None, self.units))
 
     def project_context(self, context):

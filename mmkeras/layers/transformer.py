@@ -3,12 +3,7 @@
 import keras
 
 from mmkeras.layers.attention import Attention
-
-EPSILON = 1e-5
-
-
-def norm(name):
-    return keras.layers.LayerNormalization(epsilon=EPSILON, name=name)
+from mmkeras.layers.linear import LayerNorm, Linear
 
 
 @keras.saving.register_keras_serializable("mmkeras")
@@ -28,9 +23,9 @@ class FeedForward(keras.layers.Layer):
         self.dropout = dropout
 
     def build(self, x_shape):
-        self.inner = keras.layers.Dense(self.units, self.activation, name="inner")
+        self.inner = Linear(self.units, self.activation, name="inner")
         self.inner.build(x_shape)
-        self.outer = keras.layers.Dense(x_shape[-1], name="outer")
+        self.outer = Linear(x_shape[-1], name="outer")
         self.outer.build((*x_shape[:-1], self.units))
         self.drop = keras.layers.Dropout(self.dropout)
 
@@ -65,11 +60,11 @@ class TransformerBlock(keras.layers.Layer):
         self.dropout = dropout
 
     def build(self, x_shape):
-        self.attention_norm = norm("attention_norm")
+        self.attention_norm = LayerNorm(name="attention_norm")
         self.attention_norm.build(x_shape)
         self.attention = Attention(self.heads, name="attention")
         self.attention.build(x_shape)
-        self.feed_norm = norm("feed_norm")
+        self.feed_norm = LayerNorm(name="feed_norm")
         self.feed_norm.build(x_shape)
         self.feed = FeedForward(self.units or 4 * x_shape[-1], name="feed")
         self.feed.build(x_shape)

@@ -1,0 +1,33 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: demo test check bench clean
+
+demo: $(READY)  ## Train a captioner on the built-in world, export it, look at it (5 minutes)
+	$(BIN)/python recipes/image_captioning.py --demo
+
+test: $(READY)  ## All tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+
+check: $(READY)  ## Format and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+bench: $(READY)  ## Speed, one JSON line each
+	$(BIN)/python benchmarks/decoding.py
+	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/input.py
+	$(BIN)/python benchmarks/memory.py
+
+$(READY): requirements.txt pyproject.toml
+	$(PYTHON) -c "import sys; assert (3, 11) <= sys.version_info < (3, 14), \
+		f'Python 3.11 to 3.13 is needed, {sys.executable} is {sys.version.split()[0]}. Try make PYTHON=python3.11'"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) runs
