@@ -195,7 +195,7 @@ def beam(
 
     Example:
 
-    >>> table = tf.math.log([[0.1, 0.1, 0.1, 0.7]] * 3 + [[0.1, 0.1, 0.7, 0.1]])
+    >>> table = tf.math.log([[0.1, 0.1, 0.01, 0.79]] * 3 + [[0.1, 0.1, 0.7, 0.1]])
     >>> step = lambda ids, state, index: (tf.gather(table, ids), state)
     >>> beam(step, (), batch_size=1, max_length=5, n_best=2)["ids"].numpy().tolist()
     [[[3, 0, 0, 0, 0], [3, 3, 0, 0, 0]]]
@@ -338,6 +338,7 @@ def _loop(condition, body, variables):
         tf.nest.map_structure(lambda after, before: after.set_shape(before.shape), new, old)
         return new
 
+    variables = tf.nest.map_structure(tf.convert_to_tensor, variables)
     return tf.while_loop(condition, checked, variables)
 
 
