@@ -15,7 +15,7 @@ _HOMES = {
     "data": ("augmented", "dataset", "read", "read_coco", "read_flickr", "read_manifest", "world"),
     "decoders": ("Decoder", "LSTMDecoder", "TransformerDecoder"),
     "encoders": ("conv", "patch", "pretrained"),
-    "evaluation": ("evaluate",),
+    "evaluation": ("baselines", "evaluate"),
     "explanation": ("explain",),
     "losses": ("TokenCrossentropy",),
     "metrics": ("Bleu", "CiderD", "RougeL", "caption_scores", "format_scores", "tokenize"),

@@ -1,8 +1,11 @@
 """How good a task's answers are on records that it was not trained on."""
 
 import keras
+import numpy as np
 
-from mmkeras.metrics import caption_scores
+from mmkeras.data import dataset
+from mmkeras.metrics import CiderD, caption_scores
+from mmkeras.preprocessing import Preprocessor
 
 
 def evaluate(task, records, batch_size=32, progress=True, **options):
@@ -46,3 +49,40 @@ def evaluate(task, records, batch_size=32, progress=True, **options):
         bar.update(len(answers))
     references = [[text] if isinstance(text, str) else list(text) for text in records[target]]
     return caption_scores(answers, references, shuffle_seed=0 if rows > 1 else None), answers
+
+
+def baselines(train, test, field, seed=0):
+    """What two captioners that do not look properly reach on the same test records.
+
+    Args:
+        train, test: Records with `image` and `caption`, lists of references.
+        field: The `Image` field that gives pixels.
+        seed: Of the captions tried as the constant one.
+
+    Returns:
+        `{name: (scores, captions)}`: "ignores the image" always says the one training caption
+        that fits the training photos best, of 300 tried; "memorises" gives the first caption of
+        the training photo with the nearest pixels.
+    """
+    scorer = CiderD.from_references(train["caption"])
+    random = np.random.default_rng(seed)
+    tried = random.choice(len(train["caption"]), min(300, len(train["caption"])), replace=False)
+    others = random.choice(len(train["caption"]), min(300, len(train["caption"])), replace=False)
+    first = [train["caption"][i][0] for i in tried]
+    means = [scorer.rewards([text] * len(others), others).mean() for text in first]
+    constant = [first[int(np.argmax(means))]] * len(test["caption"])
+
+    known, asked = (_thumbnails(records["image"], field) for records in (train, test))
+    distances = (known**2).sum(1) - 2 * asked @ known.T
+    nearest = [train["caption"][i][0] for i in distances.argmin(axis=1)]
+    return {
+        name: (caption_scores(captions, test["caption"]), captions)
+        for name, captions in {"ignores the image": constant, "memorises": nearest}.items()
+    }
+
+
+def _thumbnails(images, field):
+    """Encoded images -> 16 x 16 pixels each, flat: `(images, 768)`."""
+    data = dataset({"image": images}, Preprocessor({"image": field}, {}), 64)
+    small = [keras.ops.image.resize(x["image"], (16, 16), antialias=True) for x in data]
+    return np.concatenate([np.reshape(x, (len(x), -1)) for x in small]) / 255.0

@@ -9,6 +9,7 @@ import tempfile
 import wrapt
 
 SERIALIZABLE = (
+    "mmkeras.assembly",
     "mmkeras.task",
     "mmkeras.losses",
     "mmkeras.encoders",
@@ -53,9 +54,15 @@ def register_on_keras_import():
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    wrapt.register_post_import_hook(_register, "keras")
+    for name in ("keras", "tensorflow"):
+        wrapt.register_post_import_hook(_register, name)
 
 
 def _register(_):
+    # Each of the two imports the other; the hook of the one that ends last does the work.
+    for name in ("keras", "tensorflow"):
+        module = sys.modules.get(name)
+        if module is not None and getattr(module.__spec__, "_initializing", False):
+            return
     for module in SERIALIZABLE:
         importlib.import_module(module)

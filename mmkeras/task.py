@@ -130,7 +130,15 @@ class Task(keras.Model):
 
     def context(self, inputs):
         """Input tensors -> what each target's head attends to, `{target: {argument: tensor}}`."""
-        return self._context_model()(inputs, training=False)
+        rows = tf.shape(next(iter(inputs.values())))[0]
+        # TensorFlow's convolutions give a wrong shape for no rows; so there is always one.
+        filler = tf.cast(rows == 0, tf.int32)
+        inputs = {
+            name: tf.pad(x, [[0, filler]] + [[0, 0]] * (len(x.shape) - 1))
+            for name, x in inputs.items()
+        }
+        contexts = self._context_model()(inputs, training=False)
+        return tree.map_structure(lambda x: x[:rows], contexts)
 
     def answer(self, context, **options):
         """Contexts -> answers, see `serve`."""

@@ -5,7 +5,6 @@ import math
 import keras
 
 
-@keras.saving.register_keras_serializable("mmkeras")
 class StopOnNaN(keras.callbacks.Callback):
     """Stops with an error that names the step as soon as the loss is not finite.
 
