@@ -10,9 +10,9 @@ from mmkeras import startup
 __version__ = "0.1.0"
 
 _HOMES = {
-    "assembly": ("assemble",),
+    "assembly": ("assemble", "compile_task"),
     "builders": ("image_captioning",),
-    "data": ("augmented", "dataset", "read", "read_coco", "read_flickr", "read_manifest", "world"),
+    "data": ("dataset", "read", "read_coco", "read_flickr", "read_manifest", "world"),
     "decoders": ("Decoder", "LSTMDecoder", "TransformerDecoder"),
     "encoders": ("conv", "patch", "pretrained"),
     "evaluation": ("baselines", "evaluate"),
@@ -30,7 +30,7 @@ _HOMES = {
         "image_augmentation",
         "train_tokenizer",
     ),
-    "serving": ("export", "verify"),
+    "serving": ("Export", "export", "verify"),
     "task": ("Task", "load_model"),
     "training": ("StopOnNaN", "precompute", "self_critical", "split_frozen"),
 }

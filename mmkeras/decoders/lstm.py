@@ -68,7 +68,7 @@ class LSTMDecoder(Decoder):
             width, return_sequences=True, return_state=True, name="looking"
         )
         self.looking.build(wide)
-        self.attend = AdditiveAttention(width, name="attention")
+        self.attend = AdditiveAttention(width // 2, name="attention")
         self.attend.build(wide, context_shape)
         both = (None, None, width + context_shape[-1])
         self.writing = keras.layers.LSTM(

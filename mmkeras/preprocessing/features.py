@@ -1,61 +1,77 @@
-"""The features field: arrays that another network has computed before."""
+"""The features field: arrays that someone computed before, as they are."""
 
-from pathlib import Path
+import io
+import os
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from mmkeras.preprocessing.field import Field
+from mmkeras.preprocessing.field import Field, read_bytes
 
 
 @keras.saving.register_keras_serializable("mmkeras")
 class Features(Field):
-    """Precomputed features: a vector, a sequence of vectors, or a grid of them.
+    """Precomputed features as `float32`, of one shape.
 
     Args:
-        shape: Of one example: `(dimensions,)`, `(length, dimensions)` or
-            `(height, width, dimensions)`.
+        shape: shape of one example: `(width,)` for a vector, `(length, width)` or
+            `(height, width, channels)` for a grid.
 
     Raises:
-        ValueError: if `shape` is none of these, or an array has another shape.
+        ValueError: when `shape` is not one of these, or when called on another shape.
 
     Example:
 
     ```python
-    import mmkeras as mm
-    import numpy as np
-
-    grid = mm.Features((7, 7, 1280))
-    grid.load(np.zeros((7, 7, 1280)))     # or the path of an .npy file
+    grid = Features((49, 512))
+    batch = grid([grid.load("dog.npy"), grid.load(np.zeros((49, 512)))])  # (2, 49, 512)
     ```
     """
 
+    per_example = False
+
     def __init__(self, shape, **kwargs):
         super().__init__(**kwargs)
-        self.shape = tuple(shape)
-        if not 1 <= len(self.shape) <= 3 or not all(
-            isinstance(n, int) and n > 0 for n in self.shape
-        ):
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        if not 1 <= len(shape) <= 3 or not all(isinstance(n, int) and n > 0 for n in shape):
             raise ValueError(
-                "`shape` should be (dimensions,), (length, dimensions) or (height, width, "
-                f"dimensions). Received: shape={shape}"
+                "`shape` should be (width,), (length, width) or (height, width, channels). "
+                f"Received: shape={shape}"
             )
-
-    def load(self, value):
-        source = ""
-        if isinstance(value, (str, Path)):
-            source, value = f" in {value}", np.load(value, allow_pickle=False)
-        array = np.asarray(value)
-        if array.shape != self.shape or array.dtype.kind not in "fiu":
-            raise ValueError(
-                f"Features should be numbers of shape {self.shape}. "
-                f"Received: {array.dtype} of shape {array.shape}{source}"
-            )
-        return array.astype("float32")
+        self.shape = shape
 
     def call(self, raw):
-        return tf.cast(raw, tf.float32)
+        """Numbers `(batch, *shape)` -> the same as `float32`."""
+        raw = tf.cast(raw, tf.float32)
+        if not raw.shape[1:].is_compatible_with(self.shape):
+            raise ValueError(
+                f"`raw` should be of shape (batch, {', '.join(map(str, self.shape))}). "
+                f"Received: raw of shape {tuple(raw.shape)}"
+            )
+        return tf.ensure_shape(raw, [None, *self.shape])
+
+    def load(self, value):
+        """An array, or the path of a `.npy` file -> a `float32` array of the field's shape.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+            ValueError: when it is not a `.npy` file or the array is of another shape, not of
+                numbers, or has values that are not finite; names the file.
+        """
+        name = f"<{type(value).__name__}>"
+        if isinstance(value, (str, os.PathLike)):
+            name, value = repr(os.fspath(value)), _read_npy(value)
+        array = np.asarray(value)
+        if array.shape != self.shape or array.dtype.kind not in "fiub":
+            raise ValueError(
+                f"Features should be numbers of shape {self.shape}. "
+                f"Received: {name} of {array.dtype} of shape {array.shape}"
+            )
+        array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            raise ValueError(f"Features should be finite. Received: {name} with NaN or infinity")
+        return array
 
     def input(self, name):
         return keras.Input(self.shape, dtype="float32", name=name)
@@ -63,5 +79,18 @@ class Features(Field):
     def signature(self, name):
         return {name: tf.TensorSpec([None, *self.shape], tf.float32, name=name)}
 
+    def example(self, seed):
+        return np.random.default_rng(seed).normal(size=self.shape).astype("float32")
+
     def get_config(self):
         return {**super().get_config(), "shape": self.shape}
+
+
+def _read_npy(path):
+    file = io.BytesIO(read_bytes(path))
+    try:
+        return np.load(file, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(
+            f"Features should be in a sound .npy file. Received: {os.fspath(path)!r}: {error}"
+        ) from None

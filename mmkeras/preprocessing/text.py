@@ -1,6 +1,7 @@
 """The text field: strings <-> token ids."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from mmkeras.preprocessing.field import Field
@@ -53,7 +54,7 @@ class Text(Field):
         self.built = True
 
     def call(self, raw):
-        ids = self.tokenizer.encode(tf.convert_to_tensor(raw))[:, : self.sequence_length]
+        ids = self.tokenizer.encode(tf.convert_to_tensor(raw, tf.string))[:, : self.sequence_length]
         rows = ids.nrows()
         start = tf.fill([rows, 1], self.tokenizer.start_id)
         end = tf.fill([rows, 1], self.tokenizer.end_id)
@@ -72,6 +73,11 @@ class Text(Field):
 
     def signature(self, name):
         return {name: tf.TensorSpec([None], tf.string, name=name)}
+
+    def example(self, seed):
+        known = range(self.tokenizer.end_id + 1, self.tokenizer.vocabulary_size)
+        ids = np.random.default_rng(seed).choice(known, [1, min(5, self.sequence_length)])
+        return self.tokenizer.decode(ids)[0].numpy().decode("utf-8", "replace")
 
     def target(self, name, raw):
         ids = self(raw)

@@ -1,5 +1,7 @@
 """Training behind a frozen network without running it again every epoch."""
 
+import warnings
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -53,7 +55,10 @@ def split_frozen(task, name="image"):
     inputs = {**task.input, name: output}
     fields = {**task.preprocessor.inputs, name: Features(tuple(output.shape[1:]))}
     preprocessor = Preprocessor(fields, task.preprocessor.targets)
-    rest = Task(inputs, task.output, preprocessor=preprocessor, name=f"{task.name}_rest")
+    with warnings.catch_warnings():
+        # The input is a tensor inside the task, so its own name is not that of the input.
+        warnings.filterwarnings("ignore", message="When providing `inputs` as a dict")
+        rest = Task(inputs, task.output, preprocessor=preprocessor, name=f"{task.name}_rest")
     compile_task(rest)
     return frozen, rest
 
@@ -70,28 +75,33 @@ def _output_for(task, layer, name):
     return None
 
 
-def precompute(frozen, values, field, batch_size=32, progress=True):
-    """Run the frozen network over raw values once.
+def precompute(frozen, values, field, batch_size=32, mirrored=False):
+    """Run the frozen network over raw values once, with a progress bar.
 
     Args:
         frozen: As `split_frozen` gives it.
         values: Raw values of the input, such as paths of photos.
         field: The input's field, such as `Image`.
-        batch_size: Photos at once.
-        progress: Whether to show a progress bar.
+        batch_size: Values at once.
+        mirrored: Whether the mirror image of every photo follows, after all of them.
 
     Returns:
-        A float16 array `(len(values), ...)`: half the memory, and far more exact than features
-        are.
+        A float16 array `(values, ...)` or, mirrored, `(2 * values, ...)`.
     """
-    data = dataset({"raw": values}, Preprocessor({"raw": field}, {}), batch_size)
-    computed = np.empty((len(values), *frozen.output.shape[1:]), "float16")
-    bar = keras.utils.Progbar(len(values), verbose=int(progress))
-    run = tf.function(lambda x: frozen(x, training=False), reduce_retracing=True)
+    passes = [None, {"raw": _mirror}] if mirrored else [None]
+    computed = np.empty((len(passes) * len(values), *frozen.output.shape[1:]), "float16")
+    bar = keras.utils.Progbar(len(computed))
+    run = tf.function(lambda x: frozen(x, training=False), reduce_retracing=True, autograph=False)
     done = 0
-    for batch in data:
-        features = run(batch["raw"]).numpy()
-        computed[done : done + len(features)] = features
-        done += len(features)
-        bar.update(done)
+    for augment in passes:
+        preprocessor = Preprocessor({"raw": field}, {})
+        for batch in dataset({"raw": values}, preprocessor, batch_size, augment=augment):
+            features = run(batch["raw"]).numpy()
+            computed[done : done + len(features)] = features
+            done += len(features)
+            bar.update(done)
     return computed
+
+
+def _mirror(image, seed):
+    return tf.reverse(image, [1])

@@ -66,7 +66,7 @@ def self_critical(task, records, rewards, batch_size=16, samples=5, seed=0):
     )
     decoder = task.get_layer(target)
 
-    @tf.function
+    @tf.function(autograph=False)
     def write(x, draw):
         context = task.context(x)[target]
         found = decoder.answer(**context, samples=samples, temperature=1.0, seed=draw)

@@ -1,0 +1,7 @@
+"""`python -m mmkeras`."""
+
+import sys
+
+from mmkeras.cli import main
+
+sys.exit(main())

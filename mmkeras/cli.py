@@ -1,0 +1,175 @@
+"""The command line: infer, export, verify, inspect."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import mmkeras
+from mmkeras import startup
+
+
+def main(argv=None):
+    """Run one command; errors are one line on standard error and exit status 1.
+
+    Args:
+        argv: The arguments, without the program's name; None for the process's own.
+
+    Returns:
+        0 if all is well, 1 if not.
+    """
+    args, rest = _parser().parse_known_args(argv)
+    startup.start()
+    try:
+        return args.run(args, rest)
+    except (ValueError, OSError) as error:
+        print(f"mmkeras: {_one_line(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        "mmkeras", description="Multimodal models in Keras 3 on TensorFlow."
+    )
+    parser.add_argument("--version", action="version", version=mmkeras.__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    infer = commands.add_parser(
+        "infer",
+        help="answer from raw files",
+        description="Answer from raw files: one option per input of the model, such as --image.",
+        usage="mmkeras infer MODEL --image FILE [FILE ...] [--beam-width N] [--json]",
+    )
+    infer.add_argument("model", help="a .keras file or an export")
+    infer.add_argument("--beam-width", type=int, help="beam search (.keras files only)")
+    infer.add_argument("--json", action="store_true", help="print JSON, one object per example")
+    infer.set_defaults(run=_infer)
+
+    export = commands.add_parser("export", help="write a SavedModel for TF Serving")
+    export.add_argument("model", help="a .keras file")
+    export.add_argument("path", help="directory of versions, or a version directory")
+    export.add_argument("--beam-width", type=int, default=4)
+    export.set_defaults(run=_export)
+
+    verify = commands.add_parser("verify", help="replay an export's golden requests")
+    verify.add_argument("path", help="an export")
+    verify.set_defaults(run=_verify)
+
+    inspect = commands.add_parser("inspect", help="what a model takes, gives and weighs")
+    inspect.add_argument("model", help="a .keras file or an export")
+    inspect.set_defaults(run=_inspect)
+    return parser
+
+
+def _infer(args, rest):
+    records = _records(rest)
+    model = _load(args.model)
+    options = {}
+    if args.beam_width is not None:
+        if isinstance(model, mmkeras.Export):
+            raise ValueError(
+                "--beam-width is fixed in an export; give it to `mmkeras export`, or infer from "
+                "the .keras file"
+            )
+        options["beam_width"] = args.beam_width
+    answers = model.infer(records, **options)
+    for row in range(len(next(iter(answers.values())))):
+        given = {name: values[row] for name, values in records.items()}
+        answer = {name: values[row] for name, values in answers.items()}
+        if args.json:
+            print(json.dumps(given | answer, ensure_ascii=False))
+        else:
+            texts = [value for value in answer.values() if isinstance(value, str)]
+            print("\t".join([*given.values(), *texts]))
+    return 0
+
+
+def _export(args, rest):
+    _refuse(rest)
+    path = mmkeras.export(
+        mmkeras.load_model(_file(args.model)), args.path, beam_width=args.beam_width
+    )
+    print(path)
+    return 0
+
+
+def _verify(args, rest):
+    _refuse(rest)
+    differences = mmkeras.verify(args.path)
+    print("\n".join(differences) or "equal")
+    return 1 if differences else 0
+
+
+def _inspect(args, rest):
+    _refuse(rest)
+    model = _load(args.model)
+    if isinstance(model, mmkeras.Export):
+        rows = [("export", model.path)]
+        for signature in model.signatures:
+            takes = ", ".join(
+                f"{k} {list(s.shape)} {s.dtype.name}" for k, s in model.specs(signature).items()
+            )
+            rows.append((f"signature {signature}", f"takes {takes}"))
+    else:
+        rows = list(_describe(model))
+    for name, value in rows:
+        print(f"{name}: {value}")
+    return 0
+
+
+def _describe(task):
+    yield "task", task.name
+    for name, field in task.preprocessor.inputs.items():
+        tensor = task.input[name]
+        yield f"input {name}", f"{type(field).__name__} {tensor.shape[1:]} {tensor.dtype}"
+    for name, field in task.preprocessor.targets.items():
+        head = task.get_layer(name)
+        yield f"target {name}", f"{type(field).__name__} from {type(head).__name__}"
+        tokenizer = getattr(field, "tokenizer", None)
+        if tokenizer is not None:
+            yield (
+                f"vocabulary of {name}",
+                f"{tokenizer.vocabulary_size} ({type(tokenizer).__name__})",
+            )
+            yield f"longest {name}", f"{field.sequence_length} tokens"
+    trained = sum(w.shape.num_elements() for w in task.trainable_weights)
+    yield "parameters", f"{task.count_params():,}, of which {trained:,} are trained"
+
+
+def _load(path):
+    if Path(path).is_dir():
+        return mmkeras.Export(path)
+    return mmkeras.load_model(_file(path))
+
+
+def _file(path):
+    if not Path(path).is_file():
+        raise ValueError(f"No model file {path}")
+    return path
+
+
+def _records(words):
+    """`--image a.jpg b.jpg` -> `{"image": ["a.jpg", "b.jpg"]}`."""
+    records = {}
+    for word in words:
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            values = records.setdefault(name.replace("-", "_"), [value] if value else [])
+        elif not records:
+            raise ValueError(f"Every file should stand behind its input, such as --image {word}")
+        else:
+            values.append(word)
+    if not records:
+        raise ValueError("Files should be named by input, such as --image photo.jpg")
+    return records
+
+
+def _refuse(words):
+    if words:
+        raise ValueError(f"Unknown arguments: {' '.join(words)}")
+
+
+def _one_line(error):
+    return " ".join(str(error).split())

@@ -1,0 +1,55 @@
+"""What every task has to keep, whatever builder made it."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import mmkeras as mm
+
+
+def check_task(task, records, tmp_path):
+    """Train, save, load and ask a task; `records` holds its inputs and targets, two or more."""
+    inputs = {name: records[name] for name in task.preprocessor.inputs}
+    check_training(task, records)
+    answers = task.infer(inputs)
+    check_answers(task, inputs, answers)
+    check_steps_equal_the_wide_pass(task, records)
+    task.save(tmp_path / "task.keras")
+    again = keras.models.load_model(tmp_path / "task.keras")
+    assert again.infer(inputs) == answers
+    assert again.preprocessor.get_config() == task.preprocessor.get_config()
+    assert not again.get_layer(next(iter(task.preprocessor.targets))).losses
+
+
+def check_training(task, records):
+    """Loss falls on one batch, in plain `fit`."""
+    rows = len(next(iter(records.values())))
+    data = mm.dataset(records, task.preprocessor, rows)
+    task.optimizer.learning_rate = 3e-3
+    losses = task.fit(data, epochs=6, verbose=0).history["loss"]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def check_answers(task, inputs, answers):
+    rows = len(next(iter(inputs.values())))
+    assert set(answers) == {*task.preprocessor.targets, "score"}
+    assert all(len(values) == rows for values in answers.values())
+    # A row's answer does not depend on how many stand beside it.
+    alone = task.infer({name: values[:1] for name, values in inputs.items()})
+    for target in task.preprocessor.targets:
+        assert alone[target] == answers[target][:1]
+    assert task.infer({name: [] for name in inputs}) == {name: [] for name in answers}
+
+
+def check_steps_equal_the_wide_pass(task, records):
+    batch = next(iter(mm.dataset(records, task.preprocessor, 2)))
+    x, y, _ = batch
+    wide = task(x, training=False)
+    contexts = task.context({name: x[name] for name in task.preprocessor.inputs})
+    for target, ids in y.items():
+        decoder, read = task.get_layer(target), x[f"{target}_input"]
+        state = decoder.initial_state(**contexts[target], max_length=decoder.max_length)
+        for index in range(min(4, ids.shape[1])):
+            logits, state = decoder.step(read[:, index], state, tf.constant(index))
+            np.testing.assert_allclose(logits, wide[target][:, index], atol=1e-3)
