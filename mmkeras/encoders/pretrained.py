@@ -51,7 +51,8 @@ def pretrained(backbone, trainable=False, scale="auto", weights=None, name="back
             all; a number trains the last so many layers that have weights.
         scale: What is done to pixels of 0 to 255 first: `"tf"` (-1 to 1), `"caffe"` (BGR, minus
             the mean), `"torch"` (minus mean, over deviation, of 0 to 1), `"unit"` (0 to 1),
-            `"none"` (the network does it), or `"auto"`, which knows `keras.applications`.
+            `"none"` (the network does it), a layer such as the `ImageConverter` of a KerasHub
+            preset, or `"auto"`, which knows `keras.applications` and is `"none"` for others.
         weights: A local file of weights to load first, see `load_backbone_weights`.
         name: Prefix of the layers' names.
 
@@ -78,7 +79,7 @@ def pretrained(backbone, trainable=False, scale="auto", weights=None, name="back
             f"Received: backbone={backbone!r} of {type(backbone)}"
         )
     scale = _known_scale(backbone) if scale == "auto" else scale
-    if scale not in ("tf", "caffe", "torch", "unit", "none"):
+    if not isinstance(scale, keras.Layer) and scale not in ("tf", "caffe", "torch", "unit", "none"):
         raise ValueError(
             "`scale` should be one of 'auto', 'tf', 'caffe', 'torch', 'unit', 'none'. "
             f"Received: scale={scale!r}"
@@ -88,7 +89,7 @@ def pretrained(backbone, trainable=False, scale="auto", weights=None, name="back
     _set_trainable(backbone, trainable)
 
     def encoder(image):
-        x = PixelScale(scale, name=f"{name}_scale")(image)
+        x = (PixelScale(scale, name=f"{name}_scale") if isinstance(scale, str) else scale)(image)
         # A frozen network runs in inference mode: its batch statistics are weights too.
         features = backbone(x, training=None if trainable else False)
         if len(features.shape) == 4:
@@ -106,6 +107,8 @@ def pretrained(backbone, trainable=False, scale="auto", weights=None, name="back
 
 
 def _known_scale(backbone):
+    if type(backbone).__module__.split(".")[0] != "keras":
+        return "none"
     name = backbone.name.lower().replace("-", "").replace("_", "")
     if name.startswith("resnet"):
         return SCALES["resnetv2" if "v2" in name else "resnet"]
