@@ -191,9 +191,8 @@ def _words(tokens, separator):
     """Token spellings, empty after the end -> words, and the places of the tokens of each."""
     tokens = tokens[: next((i for i, token in enumerate(tokens) if not token), len(tokens))]
     if separator:
-        return [token.decode("utf-8", "replace") for token in tokens], np.arange(len(tokens))[
-            :, None
-        ]
+        words = [token.decode("utf-8", "replace") for token in tokens]
+        return words, [[place] for place in range(len(words))]
     # Pieces may end within a character: bytes that are no text keep their place as surrogates.
     text = b"".join(tokens).decode("utf-8", "surrogateescape")
     place = np.repeat(np.arange(len(tokens)), [len(token) for token in tokens])
