@@ -1,0 +1,174 @@
+"""Writing an export: a Task as a versioned SavedModel that a stock model server loads."""
+
+import contextlib
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from mmkeras.serving.golden import record
+from mmkeras.serving.loading import is_version, reason, versions
+from mmkeras.serving.warmup import write_warmup
+
+EXAMPLES = 2
+
+
+def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False, **options):
+    """Write a Task as a SavedModel: raw bytes in, answers out, stock TensorFlow operations only.
+
+    Signatures, for an input `image` and a target `caption`, of a batch of any size:
+
+    - `serving_default`: `image_bytes` `(batch,)` -> `caption` `(batch,)` and `score` `(batch,)`
+    - `nbest`: the same -> `caption` and `score` `(batch, n_best)`, best first
+    - `explain`: the same -> what `serving_default` gives, `caption_tokens` `(batch, length)` and
+      `caption_attention` `(batch, length, context length)`, see `Task.explain`
+
+    One input that cannot be read fails its whole batch, with an error that names its row.
+
+    The export is written beside its place, loaded, asked the golden requests (see `verify`), and
+    only then put in its place, so that neither a model server nor a failure sees half of it.
+
+    Args:
+        task: A `Task`.
+        path: The version directory if its last part is a whole number; otherwise the directory of
+            versions, in which the next free number is taken.
+        examples: A dict of lists by input name, for golden and warm-up requests; None for some
+            that the fields make up.
+        beam_width: Of the search in all signatures; None for the search that `options` ask for,
+            without the signature `nbest`.
+        n_best: Answers that `nbest` gives; None for `beam_width`.
+        overwrite: Whether a version that is there is replaced.
+        **options: Of the search, as in `Task.infer`.
+
+    Returns:
+        The version directory, a `Path`.
+
+    Raises:
+        ValueError: if the version is there already, or an option or an example is no good.
+        OSError: if it cannot be written; nothing is left behind, and an older version stays.
+
+    Example:
+
+    ```python
+    import mmkeras as mm
+
+    words = mm.train_tokenizer(["a dog runs"], kind="word")
+    model = mm.image_captioning(words, image_size=64, size="tiny")
+    mm.export(model, "saved_models/captions")             # saved_models/captions/1
+    ```
+    """
+    target = _target(Path(path), overwrite)
+    raw = _raw(task, examples)
+    signatures = {"serving_default": ("serve", options), "explain": ("explain", options)}
+    if beam_width is not None:
+        options["beam_width"] = beam_width
+        signatures["nbest"] = ("serve", {**options, "n_best": n_best or beam_width})
+    archive = _archive(task, signatures)
+    # A model server takes no directory for a version whose name is not a number.
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        archive.write_out(str(aside), verbose=False)
+        write_warmup(aside, signatures, raw)
+        record(aside, raw)
+        for file in (aside, *aside.rglob("*")):
+            _sync(file)
+        _place(aside, target, overwrite)
+    except tf.errors.OpError as error:
+        raise OSError(f"{target} could not be written: {reason(error)}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+def _target(path, overwrite):
+    if not is_version(path.name):
+        return path / str(max(versions(path), default=0) + 1)
+    if path.exists() and not overwrite:
+        raise ValueError(
+            "`path` should be a version that is not there yet, or `overwrite` should be True. "
+            f"Received: path={str(path)!r}"
+        )
+    return path
+
+
+def _raw(task, examples):
+    if examples is None:
+        fields = task.preprocessor.inputs.items()
+        examples = {name: [f.example(seed) for seed in range(EXAMPLES)] for name, f in fields}
+    columns = task.preprocessor.load(examples)
+    if not all(columns.values()):
+        raise ValueError("`examples` should have at least one example. Received: none")
+    return task._raw(columns)
+
+
+def _archive(task, signatures):
+    """The Keras archive of a Task, traced, with all that its graphs need tracked."""
+    task.preprocessor.build()
+    archive = keras.export.ExportArchive()
+    for resource in (task, *task.preprocessor.fields.values()):
+        archive.track(resource)
+    with _without_cudnn(task):
+        for name, (method, options) in signatures.items():
+            archive.add_endpoint(name, _endpoint(task, method, options), [task.signature()])
+    return archive
+
+
+def _endpoint(task, method, options):
+    @tf.function(input_signature=[task.signature()], autograph=False)
+    def endpoint(raw):
+        answers = getattr(task, method)(raw, **options)
+        return {name: _servable(name, values) for name, values in answers.items()}
+
+    # Saving traces a function twice more, and a traced one not again.
+    traced = endpoint.get_concrete_function()
+    return lambda raw: traced(raw)
+
+
+def _servable(name, values):
+    if values.dtype.is_floating:
+        return tf.cast(values, tf.float32)
+    if values.dtype == tf.string and not name.endswith("_bytes"):
+        # REST answers are JSON; a cut character in one of them would make it no JSON at all.
+        return tf.strings.unicode_transcode(values, "UTF-8", "UTF-8")
+    return values
+
+
+@contextlib.contextmanager
+def _without_cudnn(task):
+    """On a machine with a GPU Keras's recurrent layers would bind the export to GPUs."""
+    chosen = {
+        layer: layer.use_cudnn for layer in task._flatten_layers() if hasattr(layer, "use_cudnn")
+    }
+    for layer in chosen:
+        layer.use_cudnn = False
+    try:
+        yield
+    finally:
+        for layer, use_cudnn in chosen.items():
+            layer.use_cudnn = use_cudnn
+
+
+def _sync(path):
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _place(aside, target, overwrite):
+    """Renames the export into its place: it is there whole or not at all."""
+    old = aside.with_name(f"{aside.name}.old")
+    if overwrite and target.exists():
+        target.rename(old)
+    try:
+        aside.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
+    _sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,147 @@
+"""Golden requests: what an export answered when it was written, kept with it and asked again."""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from mmkeras.serving.loading import Export, newest_version, tensors
+
+GOLDEN = Path("assets.extra", "golden.json")
+TOLERANCE = 1e-4
+
+
+def record(path, raw):
+    """Asks every signature of an export and writes the answers beside it.
+
+    The file also holds a hash of every other file. Its `inputs` are those of a REST request to
+    TensorFlow Serving.
+
+    Args:
+        path: A version directory.
+        raw: A dict of tensors by the names of the signatures.
+    """
+    exported = Export(path)
+    outputs = {}
+    for signature in exported.signatures:
+        answers = exported.run(raw, signature)
+        outputs[signature] = {
+            name: _to_json(values.tolist(), name) for name, values in answers.items()
+        }
+    golden = {
+        "files": _hashes(path),
+        "inputs": {name: _to_json(values.numpy().tolist(), name) for name, values in raw.items()},
+        "outputs": outputs,
+    }
+    (path / GOLDEN).parent.mkdir(exist_ok=True)
+    text = json.dumps(golden, ensure_ascii=False)
+    (path / GOLDEN).write_text(text, encoding="utf-8")
+
+
+def verify(path):
+    """Tells whether an export is what was written and answers as it did then.
+
+    First every file is compared with its hash, then the golden requests are asked again in every
+    signature. Strings should be equal, numbers to 1e-4, absolute or relative.
+
+    Args:
+        path: A version directory, or a directory of versions, of which the newest is taken.
+
+    Returns:
+        A list of str, one per difference; empty if there is none.
+
+    Raises:
+        ValueError: if there are no golden requests, or their file is damaged.
+
+    Example:
+
+    ```python
+    import mmkeras as mm
+
+    for difference in mm.verify("saved_models/image_captioning"):
+        print(difference)
+    ```
+    """
+    path = newest_version(path)
+    files, inputs, outputs = _read(path / GOLDEN)
+    differences = _file_differences(files, _hashes(path))
+    if differences:
+        return differences
+    exported = Export(path)
+    for signature, expected in outputs.items():
+        answers = exported.run(tensors(inputs, exported.specs(signature)), signature)
+        for name, values in expected.items():
+            was = np.array(_from_json(values), answers[name].dtype)
+            if difference := _difference(was, answers[name]):
+                differences.append(f"{signature}: {name}{difference}")
+    return differences
+
+
+def _read(path):
+    try:
+        golden = json.loads(path.read_text(encoding="utf-8"))
+        inputs = {name: _from_json(values) for name, values in golden["inputs"].items()}
+        return golden["files"], inputs, golden["outputs"]
+    except OSError as error:
+        raise ValueError(f"`path` should be an export with golden requests: {error}") from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}") from None
+
+
+def _hashes(path):
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return {
+        str(file.relative_to(path).as_posix()): _hash(file)
+        for file in files
+        if file != path / GOLDEN
+    }
+
+
+def _hash(file):
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _file_differences(expected, found):
+    missing = [f"{name} is missing" for name in expected if name not in found]
+    added = [f"{name} was not there" for name in found if name not in expected]
+    common = [name for name in expected if name in found]
+    return [
+        *missing,
+        *added,
+        *(f"{name} was changed" for name in common if found[name] != expected[name]),
+    ]
+
+
+def _difference(expected, found):
+    """The first place where two arrays differ, as text; empty where there is none."""
+    if expected.shape != found.shape:
+        return f" has the shape {list(found.shape)}, had {list(expected.shape)}"
+    if found.dtype == object:
+        equal = expected == found
+    else:
+        equal = np.isclose(expected, found, rtol=TOLERANCE, atol=TOLERANCE)
+    if equal.all():
+        return ""
+    place = tuple(np.argwhere(~equal)[0])
+    where = ", ".join(map(str, place))
+    return f"[{where}] is {found[place]!r}, was {expected[place]!r} ({(~equal).sum()} differ)"
+
+
+def _to_json(value, name):
+    """Nested lists; bytes as TensorFlow Serving's REST interface has them, floats exact."""
+    if isinstance(value, list):
+        return [_to_json(each, name) for each in value]
+    if not isinstance(value, bytes):
+        return float(f"{value:.9g}")
+    return {"b64": base64.b64encode(value).decode()} if name.endswith("_bytes") else value.decode()
+
+
+def _from_json(value):
+    if isinstance(value, list):
+        return [_from_json(each) for each in value]
+    if isinstance(value, dict):
+        return base64.b64decode(value["b64"])
+    return value.encode() if isinstance(value, str) else value

@@ -1,0 +1,178 @@
+"""Loading an export: raw values in, answers out, without the Task that wrote it."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+
+class Export:
+    """An export, loaded: it takes what the Task took and gives the same Python values.
+
+    Args:
+        path: A version directory, or a directory of versions, of which the newest is taken.
+
+    Attributes:
+        path: The version directory.
+        signatures: The names of its signatures.
+
+    Raises:
+        ValueError: if there is no SavedModel or it is damaged.
+
+    Example:
+
+    ```python
+    import mmkeras as mm
+
+    captions = mm.Export("saved_models/image_captioning")
+    captions.infer({"image": ["photo.jpg"]})              # {"caption": ["..."], "score": [...]}
+    captions.infer({"image": ["photo.jpg"]}, "nbest")     # {"caption": [["...", ...]], ...}
+    ```
+    """
+
+    def __init__(self, path):
+        self.path = newest_version(path)
+        try:
+            self._model = tf.saved_model.load(str(self.path))
+        except (OSError, ValueError, DecodeError, tf.errors.OpError) as error:
+            raise ValueError(
+                f"`path` should be a whole SavedModel. Received: path={str(path)!r}: {error}"
+            ) from None
+        self.signatures = sorted(self._model.signatures)
+
+    def specs(self, signature="serving_default"):
+        """What a signature takes: a dict of `tf.TensorSpec` by name, `(batch, ...)`."""
+        if signature not in self.signatures:
+            raise ValueError(
+                f"`signature` should be one of {self.signatures}. Received: signature={signature!r}"
+            )
+        return self._model.signatures[signature].structured_input_signature[1]
+
+    def run(self, raw, signature="serving_default"):
+        """Raw tensors by name -> answers as NumPy arrays by name."""
+        answers = self._model.signatures[signature](**raw)
+        return {name: answers[name].numpy() for name in sorted(answers)}
+
+    def infer(self, records, signature="serving_default", batch_size=32):
+        """Raw values -> answers, as Python values.
+
+        Args:
+            records: A dict of lists by input name. Where the signature takes `NAME_bytes`, the
+                input `NAME` is a list of paths or of the bytes of files.
+            signature: `"serving_default"`, `"nbest"` or `"explain"`.
+            batch_size: How many examples go through the graph at once.
+
+        Returns:
+            A dict of lists.
+
+        Raises:
+            ValueError: naming the input that is missing, or the row that cannot be read.
+        """
+        specs = self.specs(signature)
+        columns = _columns(records, specs)
+        rows = len(next(iter(columns.values())))
+        parts = []
+        # Like this an empty list gives empty answers and not an error.
+        for start in range(0, max(rows, 1), batch_size):
+            part = {key: values[start : start + batch_size] for key, values in columns.items()}
+            try:
+                parts.append(self.run(tensors(part, specs), signature))
+            except tf.errors.InvalidArgumentError:
+                self._tell_row(range(start, rows)[:batch_size], records, columns, signature)
+                raise
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return {name: _python(values) for name, values in joined.items()}
+
+    def _tell_row(self, rows, records, columns, signature):
+        """Asks one row after the other: nothing else knows where damage behind a header is."""
+        for row in rows:
+            one = {key: values[row : row + 1] for key, values in columns.items()}
+            try:
+                self.run(tensors(one, self.specs(signature)), signature)
+            except tf.errors.InvalidArgumentError as error:
+                given = {name: _short(values[row]) for name, values in records.items()}
+                raise ValueError(f"Row {row}, {given}: {reason(error)}") from None
+
+
+def newest_version(path):
+    """The newest version below a path, or the path itself where there is none."""
+    path = Path(path)
+    found = versions(path)
+    return path / found[max(found)] if found else path
+
+
+def versions(path):
+    """The versions below a path: the names of their directories by number."""
+    names = os.listdir(path) if path.is_dir() else []
+    return {int(name): name for name in names if is_version(name) and (path / name).is_dir()}
+
+
+def is_version(name):
+    """Whether a model server takes a directory of this name for a version."""
+    return name.isascii() and name.isdecimal()
+
+
+def tensors(columns, specs):
+    """Lists by the names of a signature -> tensors."""
+    return {key: _tensor(columns[key], spec) for key, spec in specs.items()}
+
+
+def _tensor(values, spec):
+    if not len(values):
+        values = np.zeros([0, *spec.shape[1:]], spec.dtype.as_numpy_dtype)
+    return tf.constant(values, spec.dtype)
+
+
+def _columns(records, specs):
+    """Lists by input name -> lists of raw values by the names of a signature."""
+    keys = {key.removesuffix("_bytes"): key for key in specs}
+    if not isinstance(records, dict) or set(records) != set(keys):
+        received = sorted(records) if isinstance(records, dict) else type(records).__name__
+        raise ValueError(
+            f"`records` should be a dict of lists by input name, with the names {sorted(keys)}. "
+            f"Received: {received}"
+        )
+    columns = {}
+    for name, values in records.items():
+        if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
+            raise ValueError(
+                f"`records[{name!r}]` should be a list, one value per example. "
+                f"Received: {type(values).__name__}"
+            )
+        files = keys[name] != name
+        columns[keys[name]] = _read(name, values) if files else list(values)
+    lengths = {name: len(values) for name, values in records.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"All inputs should be equally long. Received lengths: {lengths}")
+    return columns
+
+
+def _read(name, values):
+    contents = []
+    for row, value in enumerate(values):
+        try:
+            contents.append(value if isinstance(value, bytes) else Path(value).read_bytes())
+        except (OSError, TypeError) as error:
+            raise ValueError(f"Input {name!r}, row {row}: {error}") from None
+    return contents
+
+
+def _python(values):
+    if values.dtype != object:
+        return values.tolist()
+    text = np.vectorize(lambda b: b.decode("utf-8", "replace"), otypes=[object])
+    return text(values).tolist() if values.size else values.tolist()
+
+
+def _short(value):
+    return f"<{len(value)} bytes>" if isinstance(value, bytes) else value
+
+
+def reason(error):
+    """What an operation says, without where in the graph it says so."""
+    said = re.search(r"assertion failed: \[(.*?)\]", error.message)
+    said = said[1] if said else re.sub(r"\{\{.*?\}\}\s*|\s*\[\[.*|\s*\[Op:.*", "", error.message)
+    return said.strip().removeprefix("row 0 is ")

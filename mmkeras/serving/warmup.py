@@ -1,0 +1,34 @@
+"""Requests that TensorFlow Serving runs when it loads a model, so that the first is not slow."""
+
+from pathlib import Path
+
+import tensorflow as tf
+
+WARMUP = Path("assets.extra", "tf_serving_warmup_requests")
+
+
+def write_warmup(path, signatures, raw):
+    """Writes warm-up requests into an export where `tensorflow-serving-api` is installed.
+
+    Args:
+        path: A version directory.
+        signatures: Names of its signatures.
+        raw: A dict of tensors by the names of the signatures.
+
+    Returns:
+        Whether they were written.
+    """
+    try:
+        from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+    except ImportError:
+        return False
+    inputs = {name: tf.make_tensor_proto(values.numpy()) for name, values in raw.items()}
+    (path / WARMUP).parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(path / WARMUP)) as writer:
+        for signature in signatures:
+            request = predict_pb2.PredictRequest(
+                model_spec=model_pb2.ModelSpec(signature_name=signature), inputs=inputs
+            )
+            log = prediction_log_pb2.PredictLog(request=request)
+            writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
+    return True
