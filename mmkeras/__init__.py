@@ -30,6 +30,7 @@ _HOMES = {
         "image_augmentation",
         "train_tokenizer",
     ),
+    "report": ("write_report",),
     "serving": ("Export", "export", "verify"),
     "task": ("Task", "load_model"),
     "training": ("StopOnNaN", "precompute", "self_critical", "split_frozen"),
@@ -37,7 +38,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME)
 
-startup.register_on_keras_import()
+startup.prepare()
 
 
 def __getattr__(name):

@@ -165,7 +165,7 @@ def _files(path, rows):
 
 def _explained(task, target, grid, columns, options):
     name, start, (height, width) = grid
-    raw = task._raw(columns)
+    raw = task.raw_tensors(columns)
     answers = {k: v.numpy() for k, v in task.serve_function("explain", **options)(raw).items()}
     photos = [task.preprocessor.inputs[name](value).numpy() for value in columns[name]]
     separator = task.preprocessor.targets[target].tokenizer.separator

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.machinery
 import os
 import sys
 import tempfile
@@ -16,13 +17,44 @@ SERIALIZABLE = (
     "mmkeras.decoders",
     "mmkeras.layers",
     "mmkeras.preprocessing",
-    "mmkeras.training",
 )
 
 
+def prepare():
+    """What `import mmkeras` does: nothing yet, but it is ready for TensorFlow and for Keras."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    sys.meta_path.insert(0, _QuietFinder())
+    for name in ("keras", "tensorflow"):
+        wrapt.register_post_import_hook(_register, name)
+
+
+def start():
+    """Import TensorFlow, quietly."""
+    importlib.import_module("tensorflow")
+
+
+class _QuietFinder:
+    """Hides the lines that TensorFlow's C++ prints on import, before any log level is read."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "tensorflow":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None:
+            run = spec.loader.exec_module
+
+            def exec_module(module):
+                with _quiet_stderr():
+                    run(module)
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
 @contextlib.contextmanager
-def quiet_stderr():
-    """Hide what C++ writes to standard error; show it after all if the body fails."""
+def _quiet_stderr():
+    """Hide what is written to the process's standard error; show it after all on failure."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as log:
@@ -39,27 +71,13 @@ def quiet_stderr():
             os.close(kept)
 
 
-def start():
-    """Import TensorFlow without its wall of log lines (which come before any log level is read)."""
-    if "tensorflow" not in sys.modules:
-        with quiet_stderr():
-            importlib.import_module("tensorflow")
-
-
-def register_on_keras_import():
-    """Register our classes once Keras is imported, so that `keras.models.load_model` finds them.
-
-    Keras imports only its own packages on load, and importing everything here would cost the
-    seconds that a lazy `import mmkeras` saves.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    for name in ("keras", "tensorflow"):
-        wrapt.register_post_import_hook(_register, name)
-
-
 def _register(_):
-    # Each of the two imports the other; the hook of the one that ends last does the work.
+    """Import our classes, so that `keras.models.load_model` finds them.
+
+    Keras imports only its own packages on load, and importing everything at once would cost the
+    seconds that a lazy `import mmkeras` saves. TensorFlow and Keras import each other; the hook of
+    the one that ends last does the work.
+    """
     for name in ("keras", "tensorflow"):
         module = sys.modules.get(name)
         if module is not None and getattr(module.__spec__, "_initializing", False):

@@ -58,13 +58,13 @@ class Task(keras.Model):
         # Like this an empty list gives empty answers and not an error.
         starts = range(0, max(rows, 1), batch_size)
         parts = [
-            function(self._raw({name: c[i : i + batch_size] for name, c in columns.items()}))
+            function(self.raw_tensors({name: c[i : i + batch_size] for name, c in columns.items()}))
             for i in starts
         ]
         joined = tree.map_structure(lambda *x: np.concatenate(x), *parts)
         return {name: _python(values) for name, values in joined.items()}
 
-    def _raw(self, columns):
+    def raw_tensors(self, columns):
         """Lists by input name -> tensors by the names of the serving signature."""
         raw = {}
         for name, values in columns.items():
@@ -111,10 +111,10 @@ class Task(keras.Model):
             `NAME_attention` `(batch, length, context length)`, weights that sum to 1 per token.
         """
         context = self.context(self.preprocess(raw))
-        explained = self.answer(context, **options)
+        found = self._search(context, **options)
+        explained = self._decode(found, first=True)
         for name, field in self.preprocessor.targets.items():
-            head = self.get_layer(name)
-            ids = head.answer(**context[name], **options)["ids"][:, 0]
+            head, ids = self.get_layer(name), found[name]["ids"][:, 0]
             start = tf.fill([tf.shape(ids)[0], 1], head.start_id)
             read = tf.concat([start, ids[:, :-1]], axis=1)
             explained[f"{name}_tokens"] = field.decode(ids[..., None])
@@ -143,15 +143,21 @@ class Task(keras.Model):
 
     def answer(self, context, **options):
         """Contexts -> answers, see `serve`."""
+        several = {"n_best", "samples"} & set(options)
+        return self._decode(self._search(context, **options), first=not several)
+
+    def _search(self, context, **options):
+        targets = self.preprocessor.targets
+        return {name: self.get_layer(name).answer(**context[name], **options) for name in targets}
+
+    def _decode(self, found, first):
         targets = self.preprocessor.targets
         answers = {}
         for name, field in targets.items():
-            found = self.get_layer(name).answer(**context[name], **options)
-            single = not {"n_best", "samples"} & set(options)
-            first = (lambda x: x[:, 0]) if single else (lambda x: x)
-            answers[name] = field.decode(first(found["ids"]))
+            ids, scores = found[name]["ids"], found[name]["scores"]
             score = "score" if len(targets) == 1 else f"{name}_score"
-            answers[score] = first(found["scores"])
+            answers[name] = field.decode(ids[:, 0] if first else ids)
+            answers[score] = scores[:, 0] if first else scores
         return answers
 
     def _context_model(self):

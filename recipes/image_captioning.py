@@ -9,15 +9,11 @@ What these commands reached, in what time and on what machine, is in the README.
 """
 
 import argparse
-import shlex
-import sys
 import time
 from pathlib import Path
 
-import mmkeras as mm
-
-mm.Task  # TensorFlow starts quietly when it is mmkeras that imports it
-import keras  # noqa: E402
+import mmkeras as mm  # isort: skip (first, so that TensorFlow starts quietly)
+import keras
 
 
 def main():
@@ -43,8 +39,10 @@ def main():
     print(
         f"\n{'test' if test else 'valid'} split, {len(captions)} photos\n{mm.format_scores(scores)}"
     )
+    baselines = None
     if args.data == "world":
-        compare(scores, mm.baselines(train, held_out, model.preprocessor.inputs["image"]))
+        baselines = mm.baselines(train, held_out, model.preprocessor.inputs["image"])
+        compare(scores, baselines)
 
     exported = mm.export(
         model, out / "saved_model", examples={"image": held_out["image"][:4]}, **search
@@ -57,8 +55,10 @@ def main():
         held_out,
         captions,
         histories,
-        title=f"Image captioning on {args.data}",
-        notes=shlex.join(["python", *sys.argv]),
+        title=f"Image captioning: {args.data}",
+        baselines=baselines,
+        details={"seed": args.seed},
+        **search,
     )
     print(f"Look at {report}")
 
@@ -148,10 +148,12 @@ def train_model(args, model, train, valid):
         # and of its mirror image, and train what comes behind it.
         frozen, trained = mm.split_frozen(model)
         field = model.preprocessor.inputs["image"]
-        features = mm.precompute(frozen, train["image"], field, mirrored=True)
+        cache = Path(args.out).parent / "features"
+        features = mm.precompute(frozen, train["image"], field, mirrored=True, cache=cache)
         train = {"image": features, "caption": [*train["caption"], *train["caption"]]}
         if valid:
-            valid = {**valid, "image": mm.precompute(frozen, valid["image"], field)}
+            computed = mm.precompute(frozen, valid["image"], field, cache=cache)
+            valid = {**valid, "image": computed}
         augment = None
 
     preprocessor, size = trained.preprocessor, args.batch_size
@@ -177,7 +179,7 @@ def train_model(args, model, train, valid):
     fitted = trained.fit(
         data, validation_data=check, epochs=args.epochs, callbacks=watch, shuffle=False
     )
-    histories = {"cross-entropy": fitted.history}
+    histories = [fitted.history]
     if args.self_critical_epochs:
         if valid:
             before, _ = mm.evaluate(trained, valid, beam_width=args.beam_width)
@@ -191,7 +193,7 @@ def train_model(args, model, train, valid):
         fitted = trained.fit(
             samples, epochs=args.self_critical_epochs, callbacks=watch, shuffle=False
         )
-        histories["self-critical"] = fitted.history
+        histories.append(fitted.history)
     return histories
 
 

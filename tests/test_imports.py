@@ -26,7 +26,8 @@ ALLOWED = {
     "explanation": {"layers", "preprocessing"},
     "report": {"explanation", "metrics", "version"},
     "serving": {"version"},
-    "cli": {"serving", "startup", "task", "version", "explanation"},
+    "cli": {"startup", "version"},
+    "__main__": {"cli"},
 }
 
 

@@ -18,7 +18,7 @@ class Text(Field):
 
     As an input it gives ids of shape `(batch, sequence_length + 2)`; as a target `name` the
     decoder's input `name_input` and the ids to predict, each `(batch, sequence_length + 1)`, the
-    second one step ahead, with a weight of 0 where there is padding.
+    second one step ahead, with a weight of 0 where there is padding or an unknown word.
 
     Example:
 
@@ -81,7 +81,9 @@ class Text(Field):
 
     def target(self, name, raw):
         ids = self(raw)
-        weight = tf.cast(ids[:, 1:] != 0, "float32")
+        # To predict "some unknown word" would be learnt well and be of no use in an answer.
+        unknown = getattr(self.tokenizer, "unknown_id", 0)
+        weight = tf.cast((ids[:, 1:] != 0) & (ids[:, 1:] != unknown), "float32")
         return {f"{name}_input": ids[:, :-1]}, ids[:, 1:], weight
 
     def target_input(self, name):

@@ -1,6 +1,9 @@
 """Training behind a frozen network without running it again every epoch."""
 
+import hashlib
+import os
 import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -75,7 +78,7 @@ def _output_for(task, layer, name):
     return None
 
 
-def precompute(frozen, values, field, batch_size=32, mirrored=False):
+def precompute(frozen, values, field, batch_size=32, mirrored=False, cache=None):
     """Run the frozen network over raw values once, with a progress bar.
 
     Args:
@@ -84,12 +87,29 @@ def precompute(frozen, values, field, batch_size=32, mirrored=False):
         field: The input's field, such as `Image`.
         batch_size: Values at once.
         mirrored: Whether the mirror image of every photo follows, after all of them.
+        cache: A folder that keeps the result for the next time, in a file named by what it was
+            made of (weights, field, values); or None. The array is then read from the file as it
+            is needed, so that it may be larger than memory.
 
     Returns:
         A float16 array `(values, ...)` or, mirrored, `(2 * values, ...)`.
     """
+    shape = ((1 + mirrored) * len(values), *frozen.output.shape[1:])
+    if cache is None:
+        return _compute(frozen, values, field, batch_size, np.empty(shape, "float16"))
+    file = Path(cache) / f"{_fingerprint(frozen, values, field, mirrored)}.npy"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(".part")
+        array = np.lib.format.open_memmap(part, "w+", "float16", shape)
+        _compute(frozen, values, field, batch_size, array).flush()
+        os.replace(part, file)
+    return np.load(file, mmap_mode="r")
+
+
+def _compute(frozen, values, field, batch_size, computed):
+    mirrored = len(computed) > len(values)
     passes = [None, {"raw": _mirror}] if mirrored else [None]
-    computed = np.empty((len(passes) * len(values), *frozen.output.shape[1:]), "float16")
     bar = keras.utils.Progbar(len(computed))
     run = tf.function(lambda x: frozen(x, training=False), reduce_retracing=True, autograph=False)
     done = 0
@@ -105,3 +125,14 @@ def precompute(frozen, values, field, batch_size=32, mirrored=False):
 
 def _mirror(image, seed):
     return tf.reverse(image, [1])
+
+
+def _fingerprint(frozen, values, field, mirrored):
+    made_of = hashlib.sha256()
+    for weight in frozen.get_weights():
+        made_of.update(weight.tobytes())
+    field = {name: value for name, value in field.get_config().items() if name != "name"}
+    made_of.update(repr((sorted(field.items(), key=str), mirrored)).encode())
+    for value in values:
+        made_of.update(value if isinstance(value, bytes) else str(value).encode())
+    return made_of.hexdigest()[:32]
