@@ -1,0 +1,148 @@
+"""Where a raw value meets its tensor: the contract of a field, and reading files for one."""
+
+import functools
+import os
+import re
+import struct
+import zipfile
+import zlib
+
+import keras
+
+_IN_ZIP = re.compile(r"(.+?\.zip)/(.+)", re.IGNORECASE | re.DOTALL)
+
+
+@keras.saving.register_keras_serializable("mmkeras")
+class Field(keras.layers.Layer):
+    """What one named value is outside a model (raw) and inside it (tensors).
+
+    Calling a field turns raw values into tensors with TensorFlow ops, so that `tf.data`, `infer`
+    and the served graph run the same code. A field has no weights. Subclasses write `call`,
+    `input` and `signature`; a field that can be a target writes `target` and `decode` as well.
+
+    Attributes:
+        per_example: whether a data pipeline calls the field on one example before batching
+            (`True`, for values whose raw sizes differ) or on a whole batch (`False`).
+
+    Example:
+
+    ```python
+    @keras.saving.register_keras_serializable("mine")
+    class Score(Field):
+        def call(self, raw):
+            return tf.cast(raw, tf.float32)
+
+        def input(self, name):
+            return keras.Input((), name=name)
+
+        def signature(self, name):
+            return {name: tf.TensorSpec([None], tf.float32, name=name)}
+    ```
+    """
+
+    per_example = False
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        # Raw values are strings, which Keras would try to make into float tensors.
+        self._convert_input_args = False
+        self._allow_non_tensor_positional_args = True
+
+    def load(self, value):
+        """A value that a person gives -> the raw value that the graph takes, checked."""
+        return value
+
+    def input(self, name):
+        """The `keras.Input` of a model for this value."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be an input.")
+
+    def signature(self, name):
+        """What a served model takes for this value: a dict of `tf.TensorSpec`."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be served.")
+
+    def example(self, seed):
+        """A value made up from a seed, such as a person could give."""
+        raise NotImplementedError(f"{type(self).__name__} makes up no examples: give some.")
+
+    def target(self, name, raw):
+        """Raw values -> `(extra inputs, target, sample weight)` to train on."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be a target.")
+
+    def decode(self, ids):
+        """What the model answers -> strings, in the graph."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be a target.")
+
+
+def read_bytes(path):
+    """Reads a file, or one member of a zip archive.
+
+    The directory of an archive is read once per process. Members are read without a file position,
+    so any number of threads, and processes forked later, may read at once.
+
+    Args:
+        path: a path, or `path/to/archive.zip/member.jpg`.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        FileNotFoundError: when there is no such file or member.
+        ValueError: when the path is a folder, or the archive or its member is damaged.
+
+    Example:
+
+    ```python
+    photo = read_bytes("flickr8k/images.zip/103106960_e8a41d64f8.jpg")
+    ```
+    """
+    path = os.fspath(path)
+    inside = _IN_ZIP.fullmatch(path)
+    if inside and os.path.isfile(inside[1]):
+        return _read_member(*inside.groups())
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except IsADirectoryError:
+        raise ValueError(f"`path` should be a file. Received: path={path!r}, a folder") from None
+
+
+def _read_member(archive, name):
+    stat = os.stat(archive)
+    file, members = _directory(archive, stat.st_mtime_ns, stat.st_size)
+    if name not in members:
+        raise FileNotFoundError(f"{archive!r} has no member {name!r}.")
+    offset, method, packed_size, size, crc = members[name]
+    header = os.pread(file.fileno(), 30, offset)
+    try:
+        name_size, extra_size = struct.unpack("<26x2H", header)
+        data = os.pread(file.fileno(), packed_size, offset + 30 + name_size + extra_size)
+        if method == zipfile.ZIP_DEFLATED:
+            # The limit keeps a member that lies about its size from filling the memory.
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
+    except (struct.error, zlib.error):
+        data = b""
+    if len(data) != size or zlib.crc32(data) != crc:
+        raise ValueError(f"`path` should be sound. Received: {archive + '/' + name!r}, damaged")
+    return data
+
+
+@functools.lru_cache(maxsize=64)
+def _directory(archive, modified, archive_size):
+    file = open(archive, "rb")  # noqa: SIM115 (stays open as long as the cache holds it)
+    try:
+        infos = zipfile.ZipFile(file).infolist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(
+            f"`path` should be in a zip archive. Received: {archive!r}, {error}"
+        ) from None
+    return file, {
+        info.filename: (
+            info.header_offset,
+            info.compress_type,
+            info.compress_size,
+            info.file_size,
+            info.CRC,
+        )
+        for info in infos
+        if not info.is_dir()
+    }
