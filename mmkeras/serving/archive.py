@@ -101,7 +101,7 @@ def _raw(task, examples):
     columns = task.preprocessor.load(examples)
     if not all(columns.values()):
         raise ValueError("`examples` should have at least one example. Received: none")
-    return task._raw(columns)
+    return task.raw_tensors(columns)
 
 
 def _archive(task, signatures):

@@ -36,6 +36,14 @@ def photo(seed, kind="JPEG", size=(64, 48)):
 PHOTOS = [photo(1), photo(2, "PNG", (33, 90)), photo(3)]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _unoptimized():
+    """Optimizing graphs that run once took most of the time; other processes here do it."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+
+
 @pytest.fixture(scope="module")
 def captioners(tmp_path_factory):
     """Two captioners, exported one after the other into one directory."""
