@@ -24,6 +24,8 @@ _MAGIC = np.array(
     ],
     np.uint8,
 )
+_FIRST_SCAN = b"\xff\xda"
+_EXIF = b"Exif\0\0"
 _EXIF_LIMIT = 65536
 _PACKED = -1
 
@@ -216,24 +218,24 @@ def _refuse(raw, layouts, refused, max_pixels):
 
 
 def _layout(contents):
-    # A JPEG keeps its size and Exif data before the first scan, and is cut off where it has none.
-    parts = _split(contents, b"\xff\xda")
-    exif = _split(parts[0], b"Exif\0\0")
-    is_jpeg = tf.strings.substr(contents, 0, 3) == b"\xff\xd8\xff"
+    # The commonest kind first, and quickly: a JPEG whose short header holds no Exif data.
+    start = tf.strings.substr(contents, 0, 8192)
+    header = _split(start, _FIRST_SCAN)
+    plain = (tf.size(header) == 2) & (tf.size(_split(header[0], _EXIF)) == 1)
     return tf.cond(
-        is_jpeg & (tf.size(parts) == 2) & (tf.size(exif) == 1),
+        plain & (tf.strings.substr(start, 0, 3) == b"\xff\xd8\xff"),
         lambda: tf.concat([[JPEG], tf.image.extract_jpeg_shape(contents)[:2], [1, 0]], 0),
-        lambda: _other_layout(contents, parts, exif),
+        lambda: _other_layout(contents),
     )
 
 
 @_rarely
-def _other_layout(contents, parts, exif):
+def _other_layout(contents):
     head = tf.io.decode_raw([contents], tf.uint8, fixed_length=32)[0]
     fits = np.equal(_MAGIC, ord(".")) | (head[:12] == _MAGIC)
     kind = tf.argmax(tf.reduce_all(fits, axis=1), output_type=tf.int32)
     layouts = {
-        JPEG: lambda: _jpeg_layout(contents, parts, exif),
+        JPEG: lambda: _jpeg_layout(contents),
         PNG: lambda: _png_layout(contents, head),
         GIF: lambda: _gif_layout(contents),
         BMP: lambda: _bmp_layout(head),
@@ -246,12 +248,15 @@ def _other_layout(contents, parts, exif):
     return tf.concat([[kind], tf.cast(layout, tf.int32)], axis=0)
 
 
-def _jpeg_layout(contents, parts, exif):
+def _jpeg_layout(contents):
+    # All of the header comes before the first scan; without a scan it is cut off.
+    header = _split(contents, _FIRST_SCAN)
+
     def whole():
         height, width, _ = tf.unstack(tf.image.extract_jpeg_shape(contents))
-        return _stack(height, width, _orientation(exif))
+        return _stack(height, width, _orientation(_split(header[0], _EXIF)))
 
-    return tf.cond(tf.size(parts) == 2, whole, lambda: _stack(0, 0))
+    return tf.cond(tf.size(header) == 2, whole, lambda: _stack(0, 0))
 
 
 def _png_layout(contents, head):
@@ -550,8 +555,15 @@ def _from_array(array):
 
 
 def _png(image):
+    if image.mode == "F" or 0 in image.size:
+        raise ValueError(
+            "`image` should be of at least one pixel, of 8 or 16 bits. "
+            f"Received: image of mode {image.mode} and {image.width} x {image.height} pixels"
+        )
     image = PIL.ImageOps.exif_transpose(image)
-    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
+    if image.mode.startswith("I"):
+        image = image.convert("I").convert("I;16")
+    elif image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=1)

@@ -472,10 +472,26 @@ def test_load_finds_damage_behind_the_header(tmp_path):
     Image(16).verify(JPEG)
 
 
+@pytest.mark.parametrize("mode", ["I", "I;16", "I;16B"])
+def test_load_keeps_the_upper_bits_of_sixteen(mode):
+    levels = np.arange(600, dtype=np.uint16).reshape(20, 30) * 109
+    image = PIL.Image.fromarray(levels).convert("I").convert(mode)
+    field = Image((20, 30))
+    np.testing.assert_array_equal(field(field.load(image))[..., 0], levels >> 8)
+
+
 @pytest.mark.parametrize(
     "value",
-    [None, 5, ["a.jpg"], np.zeros((4, 4)), np.zeros((4, 4, 2), np.uint8), np.zeros(4, np.uint8)],
-    ids=str,
+    [
+        None,
+        5,
+        ["a.jpg"],
+        PIL.Image.new("F", (4, 4)),
+        PIL.Image.new("L", (0, 4)),
+        np.zeros((4, 4)),
+        np.zeros((4, 4, 2), np.uint8),
+        np.zeros(4, np.uint8),
+    ],
 )
 def test_load_refuses_other_values(value):
     with pytest.raises(ValueError, match="`image` should be"):
