@@ -25,8 +25,7 @@ def prepare():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     sys.meta_path.insert(0, _QuietFinder())
-    for name in ("keras", "tensorflow"):
-        wrapt.register_post_import_hook(_register, name)
+    wrapt.register_post_import_hook(_register, "keras")
 
 
 def start():
@@ -47,6 +46,7 @@ class _QuietFinder:
             def exec_module(module):
                 with _quiet_stderr():
                     run(module)
+                _register(module)
 
             spec.loader.exec_module = exec_module
         return spec
@@ -71,16 +71,15 @@ def _quiet_stderr():
             os.close(kept)
 
 
-def _register(_):
+def _register(ended):
     """Import our classes, so that `keras.models.load_model` finds them.
 
     Keras imports only its own packages on load, and importing everything at once would cost the
     seconds that a lazy `import mmkeras` saves. TensorFlow and Keras import each other; the hook of
     the one that ends last does the work.
     """
-    for name in ("keras", "tensorflow"):
-        module = sys.modules.get(name)
-        if module is not None and getattr(module.__spec__, "_initializing", False):
+    for module in (sys.modules.get("keras"), sys.modules.get("tensorflow")):
+        if module is None or (module is not ended and module.__spec__._initializing):
             return
     for module in SERIALIZABLE:
         importlib.import_module(module)

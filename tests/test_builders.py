@@ -4,10 +4,10 @@ import re
 import keras
 import numpy as np
 import pytest
+from contract import check_task
 from PIL import Image
 
 import mmkeras as mm
-from contract import check_task
 
 TEXTS = ["a red dog", "a blue cat sleeps", "two birds"]
 
@@ -83,7 +83,10 @@ def test_nbest_and_samples_are_lists_per_example(words, records):
     [
         ({"encoder": "vgg"}, "`encoder` should be one of ['conv', 'patch'], a keras.Model or"),
         ({"decoder": "gru"}, "`decoder` should be one of ['lstm', 'transformer'] or a Decoder"),
-        ({"size": "huge"}, "`size` should be one of ['base', 'small', 'tiny']. Received: size='huge'"),
+        (
+            {"size": "huge"},
+            "`size` should be one of ['base', 'small', 'tiny']. Received: size='huge'",
+        ),
         ({"image_size": None}, "`image_size` or `features` should be given"),
         ({"features": (1, 2, 3, 4)}, "Received: shape=(1, 2, 3, 4)"),
         ({"sequence_length": 0}, "`sequence_length` should be a whole number of tokens"),

@@ -83,7 +83,8 @@ def dataset(
     preprocessor.build()
 
     with tf.device("CPU:0"):
-        rows, texts = _examples(columns, fields, preprocessor.targets, problems)
+        rows, texts = _examples(columns, fields, problems)
+        rows, texts = _without_faults(rows, texts, preprocessor.targets, problems)
         read = _Reader(columns, fields, preprocessor)
         if len(rows) and read.names and (cache or on_error == "skip"):
             good = _read_all(read, np.unique(rows), cache, problems)
@@ -199,7 +200,7 @@ def _is_read(name, field):
         return False
 
 
-def _examples(columns, fields, targets, problems):
+def _examples(columns, fields, problems):
     """The record of each example, and its raw values of fields that are not read later."""
     names = [name for name in columns if not _is_read(name, fields[name])]
     rows, texts = [], {name: [] for name in names}
@@ -209,7 +210,7 @@ def _examples(columns, fields, targets, problems):
             items = _items({name: columns[name][row] for name in names})
         for item in items:
             with problems.at(f"record {row}"):
-                loaded = [_load(name, fields[name], item[name], targets) for name in names]
+                loaded = [_load(name, fields[name], item[name]) for name in names]
                 rows.append(row)
                 for name, value in zip(names, loaded, strict=True):
                     texts[name].append(value)
@@ -228,14 +229,21 @@ def _items(cells):
     ]
 
 
-def _load(name, field, value, targets):
+def _load(name, field, value):
     try:
-        raw = field.load(value)
+        return field.load(value)
     except (ValueError, OSError) as error:
         raise ValueError(f"{name!r}: {error}") from None
-    if name in targets and isinstance(raw, str) and not raw.strip():
-        raise ValueError(f"{name!r} is empty")
-    return raw
+
+
+def _without_faults(rows, texts, targets, problems):
+    """Leaves out examples with a target that nothing can be learnt from."""
+    good = np.ones(len(rows), bool)
+    for name in targets.keys() & texts.keys():
+        for position, fault in targets[name].faults(texts[name]).items():
+            good[position] = False
+            problems.add(f"record {rows[position]}: {name!r} {fault}")
+    return _keep(good, rows, texts)
 
 
 def _keep(kept, rows, texts):

@@ -6,6 +6,7 @@ from keras import ops
 from mmkeras.decoders.decoder import Decoder, fold, unfold
 from mmkeras.layers.attention import AdditiveAttention, mask_bias
 from mmkeras.layers.linear import LayerNorm, Linear
+from mmkeras.layers.recurrent import LSTM
 
 
 @keras.saving.register_keras_serializable("mmkeras")
@@ -64,16 +65,12 @@ class LSTMDecoder(Decoder):
         )
         self.start = Linear(4 * width, "tanh", name="start")
         self.start.build((None, context_shape[-1]))
-        self.looking = keras.layers.LSTM(
-            width, return_sequences=True, return_state=True, name="looking"
-        )
+        self.looking = LSTM(width, name="looking")
         self.looking.build(wide)
         self.attend = AdditiveAttention(width // 2, name="attention")
         self.attend.build(wide, context_shape)
         both = (None, None, width + context_shape[-1])
-        self.writing = keras.layers.LSTM(
-            width, return_sequences=True, return_state=True, name="writing"
-        )
+        self.writing = LSTM(width, name="writing")
         self.writing.build(both)
         self.hidden = Linear(width, name="hidden")
         self.hidden.build(both)
@@ -98,12 +95,12 @@ class LSTMDecoder(Decoder):
         kept, past = state["context"], state["past"]
         x = ops.cast(ops.take(self.embedding, ids, axis=0), self.compute_dtype)
         x = self.drop(x, training=training)
-        x, first = _recur(self.looking, x, past[:2])
+        x, first = self.looking(x, state=past[:2])
         seen, weights = self.attend(
             fold(x, beams), kept["sequence"], kept["keys"], kept.get("bias")
         )
         seen = unfold(seen, beams)
-        x, second = _recur(self.writing, ops.concatenate([x, seen], -1), past[2:])
+        x, second = self.writing(ops.concatenate([x, seen], -1), state=past[2:])
         x = self.norm(self.hidden(ops.concatenate([x, seen], -1)))
         logits = ops.cast(self._logits(self.drop(x, training=training)), "float32")
         if self.attention_penalty and training:
@@ -123,15 +120,6 @@ class LSTMDecoder(Decoder):
             "tied": self.tied,
             "attention_penalty": self.attention_penalty,
         }
-
-
-def _recur(lstm, x, past):
-    """One LSTM over `(rows, length, width)` from an explicit state; a single step is its cell."""
-    if x.shape[1] == 1:
-        output, past = lstm.cell(ops.squeeze(x, 1), past)
-        return ops.expand_dims(output, 1), past
-    output, hidden, carry = lstm(x, initial_state=past)
-    return output, [hidden, carry]
 
 
 def _doubly_stochastic(weights, ids):

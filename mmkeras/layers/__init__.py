@@ -3,10 +3,12 @@
 from mmkeras.layers.attention import AdditiveAttention, Attention, attend
 from mmkeras.layers.linear import LayerNorm, Linear
 from mmkeras.layers.position import LearnedPositions
+from mmkeras.layers.recurrent import LSTM
 from mmkeras.layers.shapes import FlattenGrid
 from mmkeras.layers.transformer import FeedForward, TransformerBlock
 
 __all__ = [
+    "LSTM",
     "AdditiveAttention",
     "Attention",
     "FeedForward",

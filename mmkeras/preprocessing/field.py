@@ -68,6 +68,10 @@ class Field(keras.layers.Layer):
         """Raw values -> `(extra inputs, target, sample weight)` to train on."""
         raise NotImplementedError(f"{type(self).__name__} cannot be a target.")
 
+    def faults(self, raws):
+        """Raw values that are no good as targets: `{position: what is wrong}`."""
+        return {}
+
     def decode(self, ids):
         """What the model answers -> strings, in the graph."""
         raise NotImplementedError(f"{type(self).__name__} cannot be a target.")

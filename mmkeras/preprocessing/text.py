@@ -86,6 +86,20 @@ class Text(Field):
         weight = tf.cast((ids[:, 1:] != 0) & (ids[:, 1:] != unknown), "float32")
         return {f"{name}_input": ids[:, :-1]}, ids[:, 1:], weight
 
+    def faults(self, raws, chunk=4096):
+        """Texts that teach nothing: `{position: what is wrong}`."""
+        found = {i: "is empty" for i, text in enumerate(raws) if not text.strip()}
+        unknown = getattr(self.tokenizer, "unknown_id", None)
+        for start in range(0, len(raws), chunk):
+            ids = self.tokenizer.encode(tf.constant(raws[start : start + chunk]))
+            known = tf.reduce_any(ids != (-1 if unknown is None else unknown), axis=1)
+            for i in np.flatnonzero(~known.numpy()):
+                text = raws[start + i]
+                found.setdefault(
+                    int(start + i), f"holds no word that the tokenizer knows: {text!r}"
+                )
+        return found
+
     def target_input(self, name):
         """The decoder's own input, as a `keras.Input` of ids."""
         return keras.Input((self.sequence_length + 1,), dtype="int32", name=f"{name}_input")

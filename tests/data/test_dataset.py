@@ -393,7 +393,7 @@ class TestBadInput:
             (tmp_path / each).write_bytes(content)
         bad = [f"{tmp_path}/{name}" for name in [*BROKEN, "gone.jpg"]]
         images = [bad[0], photo(0), *bad[1:4], photo(40), *bad[4:]]
-        captions = ["x", ["one", "two"], "x", "x", "x", ["", "three"], "x", "x"]
+        captions = ["one", ["one", "two"], "one", "one", "one", ["", "three"], "one", "one"]
         records = {"image": images, "caption": captions}
         with pytest.warns(UserWarning, match=r"(?s)skipped 7 wrong entries.*empty\.jpg"):
             batches = dataset(records, fields(), 2, on_error="skip")
@@ -578,3 +578,14 @@ class TestSize:
             for said in words.decode(words.encode(captions)).numpy().tolist()
         ]
         assert sorted(said) == sorted(expected)
+
+
+def test_a_caption_of_unknown_words_only_is_named_or_skipped():
+    words = train_tokenizer(["a dog"], "word")
+    fields = Preprocessor({"features": Features((2,))}, {"caption": Text(words, 4)})
+    records = {"features": np.zeros((2, 2)), "caption": [["a dog", "zebra !"], ["dog"]]}
+    with pytest.raises(ValueError, match=r"record 0: 'caption' holds no word .*'zebra !'"):
+        dataset(records, fields, 1)
+    with pytest.warns(UserWarning, match="skipped 1 wrong"):
+        data = dataset(records, fields, 1, on_error="skip")
+    assert len(list(data)) == 2

@@ -9,6 +9,13 @@ VOCABULARY, LENGTH = 23, 9
 
 
 def make(kind, **options):
+    """A decoder, built."""
+    decoder = unbuilt(kind, **options)
+    decoder(np.ones((1, LENGTH), "int32"), np.ones((1, 7, 12), "float32"))
+    return decoder
+
+
+def unbuilt(kind, **options):
     if kind == "lstm":
         return mm.LSTMDecoder(VOCABULARY, LENGTH, width=16, name="caption", **options)
     return mm.TransformerDecoder(
@@ -80,20 +87,20 @@ def forced_score(decoder, ids, context, mask):
 def test_beams_share_the_context_and_score_as_teacher_forcing_does(kind, inputs):
     _, context, mask = inputs
     decoder = make(kind)
-    decoder(*inputs)
     found = decoder.answer(
         tf.constant(context), tf.constant(mask), beam_width=3, n_best=3, length_penalty=0.0
     )
     for row in range(3):
         for answer in range(3):
-            expected = forced_score(decoder, found["ids"][row, answer].numpy(), context[row], mask[row])
+            expected = forced_score(
+                decoder, found["ids"][row, answer].numpy(), context[row], mask[row]
+            )
             assert float(found["scores"][row, answer]) == pytest.approx(expected, abs=1e-4)
 
 
 def test_an_answer_does_not_depend_on_its_neighbours(kind, inputs):
     _, context, mask = inputs
     decoder = make(kind)
-    decoder(*inputs)
     together = decoder.answer(tf.constant(context), tf.constant(mask), beam_width=3)
     for row in range(3):
         alone = decoder.answer(
@@ -105,7 +112,7 @@ def test_an_answer_does_not_depend_on_its_neighbours(kind, inputs):
 def test_saving_keeps_logits(kind, inputs, tmp_path):
     ids, context, _ = inputs
     taken = keras.Input((LENGTH,), dtype="int32"), keras.Input((7, 12))
-    model = keras.Model(taken, make(kind, dropout=0.5)(*taken))
+    model = keras.Model(taken, unbuilt(kind, dropout=0.5)(*taken))
     model.save(tmp_path / "m.keras")
     again = keras.models.load_model(tmp_path / "m.keras")
     np.testing.assert_array_equal(model([ids, context]), again([ids, context]))
@@ -141,11 +148,10 @@ def test_reads_a_cache_whose_cost_does_not_grow(inputs):
     """A step's operations are the same at every position: none works on the ids written so far."""
     _, context, mask = inputs
     decoder = make("transformer")
-    decoder(*inputs)
     state = decoder.initial_state(tf.constant(context), tf.constant(mask), LENGTH)
-    graph = tf.function(lambda ids, index: decoder.step(ids, state, index)[0]).get_concrete_function(
-        tf.TensorSpec((3,), tf.int32), tf.TensorSpec((), tf.int32)
-    )
+    graph = tf.function(
+        lambda ids, index: decoder.step(ids, state, index)[0]
+    ).get_concrete_function(tf.TensorSpec((3,), tf.int32), tf.TensorSpec((), tf.int32))
     products = [op for op in graph.graph.get_operations() if op.type == "MatMul"]
     rows = {op.outputs[0].shape[0] for op in products}
     assert rows == {3}

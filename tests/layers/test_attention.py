@@ -39,7 +39,9 @@ def test_causal_bias_hides_the_future():
     layer = Attention(2)
     before = np.array(layer(x, bias=causal_bias(10)))
     x[:, 6:] += 1.0
-    np.testing.assert_allclose(before[:, :6], np.array(layer(x, bias=causal_bias(10)))[:, :6], atol=1e-6)
+    np.testing.assert_allclose(
+        before[:, :6], np.array(layer(x, bias=causal_bias(10)))[:, :6], atol=1e-6
+    )
 
 
 def test_heads_must_divide_the_width():
