@@ -35,9 +35,9 @@ def assemble(inputs, targets, width=256, dropout=0.1, optimizer=None, name=None)
     import mmkeras as mm
 
     words = mm.train_tokenizer(["a dog runs"], kind="word")
+    decoder = mm.LSTMDecoder(words.vocabulary_size, 16, name="caption")
     model = mm.assemble(
-        {"image": (mm.Image(64), mm.conv("tiny"))},
-        {"caption": (mm.Text(words, 15), mm.LSTMDecoder(words.vocabulary_size, 16, name="caption"))},
+        {"image": (mm.Image(64), mm.conv("tiny"))}, {"caption": (mm.Text(words, 15), decoder)}
     )
     ```
     """

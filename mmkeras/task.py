@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import warnings
 
 import keras
 import numpy as np
@@ -165,10 +164,7 @@ class Task(keras.Model):
             heads = {name: self._head_arguments(name) for name in self.preprocessor.targets}
             inputs = {name: self.input[name] for name in self.preprocessor.inputs}
             # Kept out of Keras's tracking: its layers are this model's own.
-            with warnings.catch_warnings():
-                # See `split_frozen`: an input may be a tensor with a name of its own.
-                warnings.filterwarnings("ignore", message="When providing `inputs` as a dict")
-                self.__dict__["_context"] = keras.Model(inputs, heads)
+            self.__dict__["_context"] = keras.Model(inputs, heads)
         return self.__dict__["_context"]
 
     def _head_arguments(self, name):

@@ -40,7 +40,7 @@ class Text(Field):
                 "`sequence_length` should be a whole number of tokens, at least 1. "
                 f"Received: sequence_length={sequence_length!r}"
             )
-        if not hasattr(tokenizer, "encode"):
+        if not hasattr(tokenizer, "vocabulary_size"):
             raise ValueError(
                 "`tokenizer` should be a tokenizer such as `mm.train_tokenizer` gives. "
                 f"Received: tokenizer={tokenizer!r}"

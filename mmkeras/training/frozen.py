@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import warnings
 from pathlib import Path
 
 import keras
@@ -55,13 +54,16 @@ def split_frozen(task, name="image"):
             f"`mm.pretrained(backbone, trainable=False)` makes it. Found none in {task.name!r}"
         )
     frozen = keras.Model(task.input[name], output, name=f"{name}_frozen")
-    inputs = {**task.input, name: output}
+    # Calling the layers again on new inputs leaves the task's own graph as it is; a Model from a
+    # tensor within it would rewire the inputs that both share, and the task could not be saved.
+    behind = keras.Function({**task.input, name: output}, task.output)
     fields = {**task.preprocessor.inputs, name: Features(tuple(output.shape[1:]))}
+    inputs = {
+        key: keras.Input(x.shape[1:], dtype=x.dtype, name=key) for key, x in task.input.items()
+    }
+    inputs[name] = fields[name].input(name)
     preprocessor = Preprocessor(fields, task.preprocessor.targets)
-    with warnings.catch_warnings():
-        # The input is a tensor inside the task, so its own name is not that of the input.
-        warnings.filterwarnings("ignore", message="When providing `inputs` as a dict")
-        rest = Task(inputs, task.output, preprocessor=preprocessor, name=f"{task.name}_rest")
+    rest = Task(inputs, behind.call(inputs), preprocessor=preprocessor, name=f"{task.name}_rest")
     compile_task(rest)
     return frozen, rest
 

@@ -107,7 +107,7 @@ def test_weights_round_trip_through_a_local_file(tmp_path):
 def test_errors_name_the_argument_or_the_file(tmp_path):
     with pytest.raises(ValueError, match="`scale` should be one of"):
         mm.pretrained(tiny_backbone(), scale="imagenet")
-    with pytest.raises(ValueError, match="`backbone` should be a keras.Model"):
+    with pytest.raises(ValueError, match=r"`backbone` should be a keras\.Model"):
         mm.pretrained("mobilenet")
     with pytest.raises(FileNotFoundError, match=r"No weights file .*none\.h5"):
         load_backbone_weights(tiny_backbone(), tmp_path / "none.h5")
@@ -115,5 +115,5 @@ def test_errors_name_the_argument_or_the_file(tmp_path):
 
 @needs_weights
 def test_weights_of_another_network_are_refused_by_name():
-    with pytest.raises(ValueError, match="mobilenet_v1.* does not fit the layer 'conv1'"):
+    with pytest.raises(ValueError, match=r"mobilenet_v1.* does not fit the layer 'conv1'"):
         load_backbone_weights(tiny_backbone(), WEIGHTS / "mobilenet_v1_0.5_160_quant.tflite")
