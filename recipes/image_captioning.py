@@ -104,17 +104,18 @@ DEMO = {
     "data": "world",
     "out": "runs/demo",
     "image_size": 64,
+    "decoder": "lstm",
     "size": "tiny",
     "dropout": 0.1,
-    "epochs": 8,
+    "epochs": 4,
     "batch_size": 50,
-    "learning_rate": 2e-3,
+    "learning_rate": 3e-3,
 }
 
 
 def read(args):
     if args.data == "world":
-        return mm.read("world", train=4000, valid=200, test=400, size=args.image_size)
+        return mm.read("world", train=3000, valid=100, test=300, size=args.image_size)
     return mm.read(args.data, args.path, on_error=args.on_error)
 
 

@@ -66,7 +66,8 @@ def test_photo_and_features_together(words, records, tmp_path):
 def test_learns_captions_by_heart(words, records):
     model = build(words, decoder="lstm")
     mm.compile_task(model, keras.optimizers.Adam(1e-2))
-    model.fit(mm.dataset(records, model.preprocessor, 3), epochs=60, verbose=0, shuffle=False)
+    data = mm.dataset(records, model.preprocessor, 3).cache().repeat(60)
+    model.fit(data, verbose=0, shuffle=False)
     assert model.infer({"image": records["image"]}, beam_width=3)["caption"] == TEXTS
 
 

@@ -44,8 +44,8 @@ def test_training_behind_a_frozen_network_trains_the_task(task, records, tmp_pat
     features = mm.precompute(frozen, records["image"], field)
     assert features.shape == (4, 1, 1, 256)
     mm.compile_task(rest, keras.optimizers.Adam(1e-2))
-    data = mm.dataset({**records, "image": features}, rest.preprocessor, 4)
-    rest.fit(data, epochs=40, verbose=0, shuffle=False)
+    data = mm.dataset({**records, "image": features}, rest.preprocessor, 4).cache().repeat(40)
+    rest.fit(data, verbose=0, shuffle=False)
     assert rest.infer({"image": features})["caption"] == TEXTS
     assert task.infer({"image": records["image"]})["caption"] == TEXTS
     task.save(tmp_path / "task.keras")
@@ -96,7 +96,7 @@ def test_self_critical_training_raises_the_reward(task, records):
     )
     data = mm.self_critical(rest, columns, reward, batch_size=4, samples=8)
     assert len(data) == 1
-    rest.fit(data, epochs=30, verbose=0, shuffle=False)
+    rest.fit(data, epochs=20, verbose=0, shuffle=False)
     assert np.mean(seen[-5:]) > np.mean(seen[:5]) + 0.3
 
 
