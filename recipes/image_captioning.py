@@ -48,7 +48,8 @@ def main():
         model, out / "saved_model", examples={"image": held_out["image"][:4]}, **search
     )
     print(f"\nExported to {exported}: {'; '.join(mm.verify(exported)) or 'verified, equal'}")
-    print(f"From bytes: {mm.Export(exported).infer({'image': held_out['image'][:1]})}")
+    photo = model.preprocessor.load({"image": held_out["image"][:1]})
+    print(f"From bytes: {mm.Export(exported).infer(photo)}")
     report = mm.write_report(
         out / "report.html",
         model,
