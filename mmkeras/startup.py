@@ -19,24 +19,34 @@ SERIALIZABLE = (
     "mmkeras.preprocessing",
 )
 
+LIGHT = ("mmkeras.__main__", "mmkeras.cli", "mmkeras.metrics", "mmkeras.startup")
+
 
 def prepare():
     """What `import mmkeras` does: nothing yet, but it is ready for TensorFlow and for Keras."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    sys.meta_path.insert(0, _QuietFinder())
+    sys.meta_path.insert(0, _Finder())
     wrapt.register_post_import_hook(_register, "keras")
 
 
 def start():
-    """Import TensorFlow, quietly."""
+    """Import TensorFlow and Keras, quietly."""
     importlib.import_module("tensorflow")
+    importlib.import_module("keras")
 
 
-class _QuietFinder:
-    """Hides the lines that TensorFlow's C++ prints on import, before any log level is read."""
+class _Finder:
+    """Hides the lines that TensorFlow's C++ prints on import, before any log level is read.
+
+    It also sees to it that TensorFlow and Keras are whole before a module of ours that needs them
+    begins: otherwise that module would import Keras, which would register our classes, which would
+    need that module.
+    """
 
     def find_spec(self, name, path=None, target=None):
+        if name.startswith("mmkeras.") and not name.startswith(LIGHT):
+            start()
         if name != "tensorflow":
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).parents[1] / "mmkeras"
 
 # Each room, and the rooms of ours that it may import. Data flows one way: no cycles.
@@ -89,6 +91,11 @@ def test_start_up_is_quiet():
     result = run("import mmkeras as mm; mm.Task; import tensorflow as tf; tf.constant(1) + 1")
     assert result.returncode == 0
     assert result.stdout + result.stderr == ""
+
+
+@pytest.mark.parametrize("room", sorted(set(ALLOWED) - {"__main__"}))
+def test_every_room_can_be_entered_first(room):
+    assert run(f"import mmkeras.{room}").returncode == 0
 
 
 def test_every_public_name_exists():
