@@ -34,7 +34,7 @@ class Photo(Field):
         try:
             self(raw)
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(f"{value!r:.80} is no picture: {error.message}") from None
+            raise ValueError(f"{value!r:.400} is no picture: {error.message}") from None
         return raw
 
     def signature(self, name):
