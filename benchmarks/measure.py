@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -136,8 +137,11 @@ class HuggingFace:
         return {f"huggingface_{name}": lambda name=name: self._run(name) for name in names}
 
     def _run(self, name):
+        # Its threads spin while they wait for work: it stands still in the others' turns.
+        self._process.send_signal(signal.SIGCONT)
         print(name, file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
+        self._process.send_signal(signal.SIGSTOP)
         if not answer:
             sys.exit(f"{PEER.name} ended while it ran {name!r}")
         return float(answer)
@@ -147,4 +151,5 @@ class HuggingFace:
 
     def __exit__(self, *_):
         if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
             self._process.communicate()
