@@ -1,9 +1,27 @@
 """Quiet start-up for all tests, and the helpers beside them on the path."""
 
+import io
 import sys
 from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
 
 import mmkeras
 
 sys.path.insert(0, str(Path(__file__).parent))
 mmkeras.startup.start()
+
+
+@pytest.fixture(scope="session")
+def photo():
+    """A function that gives the bytes of a picture of noise."""
+
+    def make(seed, size=(32, 32), kind="PNG"):
+        pixels = np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype="uint8")
+        file = io.BytesIO()
+        PIL.Image.fromarray(pixels).save(file, kind)
+        return file.getvalue()
+
+    return make

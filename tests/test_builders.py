@@ -1,4 +1,3 @@
-import io
 import re
 
 import keras
@@ -6,7 +5,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from contract import check_task
-from PIL import Image
 
 import mmkeras as mm
 
@@ -14,14 +12,9 @@ TEXTS = ["a red dog", "a blue cat sleeps", "two birds"]
 
 
 @pytest.fixture(scope="module")
-def records():
-    def photo(seed):
-        pixels = np.random.default_rng(seed).integers(0, 255, (40, 50, 3), dtype="uint8")
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG")
-        return file.getvalue()
-
-    return {"image": [photo(i) for i in range(3)], "caption": [[text] for text in TEXTS]}
+def records(photo):
+    photos = [photo(i, (40, 50), "JPEG") for i in range(3)]
+    return {"image": photos, "caption": [[text] for text in TEXTS]}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +103,7 @@ def test_infer_names_input_and_row(words, records, tmp_path):
         model.infer({"photo": []})
     with pytest.raises(ValueError, match=r"'image', row 1: .*missing\.jpg"):
         model.infer({"image": [records["image"][0], str(tmp_path / "missing.jpg")]})
-    with pytest.raises(ValueError, match="should be a list, one value per example"):
+    with pytest.raises(ValueError, match="should be a list with one value per record"):
         model.infer({"image": records["image"][0]})
     with pytest.raises(ValueError, match="beam_widht"):
         model.infer({"image": records["image"]}, beam_widht=3)

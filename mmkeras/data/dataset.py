@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from mmkeras.data.problems import Problems
 from mmkeras.preprocessing.field import read_bytes
+from mmkeras.preprocessing.preprocessor import check_columns
 
 _AUTOTUNE = tf.data.AUTOTUNE
 _as_is = tf.autograph.experimental.do_not_convert
@@ -78,7 +79,8 @@ def dataset(
     fields = _wanted(records, preprocessor)
     columns = {name: records[name] for name in fields}
     augment = augment or {}
-    _check_columns(columns, fields)
+    check_columns(columns)
+    _check_files(columns, fields)
     _check_arguments(batch_size, seed, augment, preprocessor)
     preprocessor.build()
 
@@ -151,13 +153,8 @@ def _wanted(records, preprocessor):
     return fields
 
 
-def _check_columns(columns, fields):
+def _check_files(columns, fields):
     for name, column in columns.items():
-        if isinstance(column, (str, bytes)) or not hasattr(column, "__len__"):
-            raise ValueError(
-                f"`records[{name!r}]` should be a list with a value per record. "
-                f"Received: {type(column).__name__}"
-            )
         if fields[name].per_example and _raw_spec(name, fields[name]).dtype == tf.string:
             for row, value in enumerate(column):
                 if not isinstance(value, (str, bytes, os.PathLike)):
@@ -165,9 +162,6 @@ def _check_columns(columns, fields):
                         f"`records[{name!r}]` should hold paths, or the bytes of files. "
                         f"Received: {type(value).__name__} in record {row}"
                     )
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"`records` should be equally long lists. Received lengths: {lengths}")
 
 
 def _check_arguments(batch_size, seed, augment, preprocessor):

@@ -56,15 +56,7 @@ class Preprocessor:
                 f"`records` should be a dict of lists by input name, with the names "
                 f"{sorted(self.inputs)}. Received: {received}"
             )
-        for name, values in records.items():
-            if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
-                raise ValueError(
-                    f"`records[{name!r}]` should be a list, one value per example. "
-                    f"Received: {type(values).__name__}"
-                )
-        lengths = {name: len(values) for name, values in records.items()}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"All inputs should be equally long. Received lengths: {lengths}")
+        check_columns(records)
         return {
             name: [self._load_one(name, row, value) for row, value in enumerate(values)]
             for name, values in records.items()
@@ -90,3 +82,16 @@ class Preprocessor:
             {name: deserialize(field) for name, field in config["inputs"].items()},
             {name: deserialize(field) for name, field in config["targets"].items()},
         )
+
+
+def check_columns(records):
+    """Refuse what are not columns: lists with one value per record, equally long."""
+    for name, values in records.items():
+        if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
+            raise ValueError(
+                f"`records[{name!r}]` should be a list with one value per record. "
+                f"Received: {type(values).__name__}"
+            )
+    lengths = {name: len(values) for name, values in records.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"`records` should be equally long lists. Received lengths: {lengths}")

@@ -434,7 +434,7 @@ class TestBadInput:
                 r"`records\['image'\]` should be a list .* Received: list_iterator",
             ),
             (
-                six(image=[photo(), 3]),
+                six(image=[photo(), 3] * 3),
                 r"`records\['image'\]` should hold .* Received: int in record 1",
             ),
             (six(image=[None] * 6), r"`records\['image'\]` .* Received: NoneType in record 0"),

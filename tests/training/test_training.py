@@ -11,13 +11,7 @@ TEXTS = ["a red dog", "a blue cat sleeps", "two birds", "a red cat"]
 
 
 @pytest.fixture(scope="module")
-def records():
-    def photo(seed):
-        pixels = np.random.default_rng(seed).integers(0, 255, (32, 32, 3), dtype="uint8")
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "PNG")
-        return file.getvalue()
-
+def records(photo):
     return {"image": [photo(i) for i in range(4)], "caption": [[text] for text in TEXTS]}
 
 
