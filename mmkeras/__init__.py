@@ -26,6 +26,7 @@ _HOMES = {
         "Preprocessor",
         "SubwordTokenizer",
         "Text",
+        "Transcript",
         "WordTokenizer",
         "image_augmentation",
         "train_tokenizer",

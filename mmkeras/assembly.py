@@ -16,7 +16,8 @@ def assemble(inputs, targets, width=256, dropout=0.1, optimizer=None, name=None)
     Args:
         inputs: `{name: (field, encoder)}`; an encoder is a function from the field's
             `keras.Input` to `(sequence, mask)`, shapes `(batch, length, any)` and
-            `(batch, length)`, or None for a mask that hides nothing.
+            `(batch, length)`, or None for a mask that hides nothing. Of a masked field it takes
+            the input and its mask.
         targets: `{name: (field, head)}`; a head is a layer of that name.
         width: Of the joined sequence.
         dropout: Rate on the joined sequence.
@@ -47,14 +48,21 @@ def assemble(inputs, targets, width=256, dropout=0.1, optimizer=None, name=None)
                 f"The head of the target {target!r} should have that name. "
                 f"Received: name={head.name!r}"
             )
-    taken = {key: field.input(key) for key, (field, _) in inputs.items()}
-    encoded = {key: encoder(taken[key]) for key, (_, encoder) in inputs.items()}
+    taken, encoded = {}, {}
+    for key, (field, encoder) in inputs.items():
+        value = field.input(key)
+        taken |= field.named(key, value)
+        encoded[key] = encoder(*value) if field.masked else encoder(value)
     sequence, mask = concatenate(encoded, width, dropout)
     outputs = {}
     for target, (field, head) in targets.items():
-        taken[f"{target}_input"] = field.target_input(target)
         context = {} if mask is None else {"context_mask": mask}
-        outputs[target] = head(taken[f"{target}_input"], sequence, **context)
+        own = field.target_input(target)
+        if own is None:
+            outputs[target] = head(sequence, **context)
+        else:
+            taken[f"{target}_input"] = own
+            outputs[target] = head(own, sequence, **context)
     preprocessor = Preprocessor(
         {key: field for key, (field, _) in inputs.items()},
         {key: field for key, (field, _) in targets.items()},

@@ -125,7 +125,7 @@ class Task(keras.Model):
         tensors = {}
         for name, field in self.preprocessor.inputs.items():
             values = [raw[key] for key in field.signature(name)]
-            tensors[name] = field(*values)
+            tensors |= field.named(name, field(*values))
         return tensors
 
     def context(self, inputs):
@@ -162,7 +162,8 @@ class Task(keras.Model):
     def _context_model(self):
         if "_context" not in self.__dict__:
             heads = {name: self._head_arguments(name) for name in self.preprocessor.targets}
-            inputs = {name: self.input[name] for name in self.preprocessor.inputs}
+            own = {f"{name}_input" for name in heads}
+            inputs = {name: x for name, x in self.input.items() if name not in own}
             # Kept out of Keras's tracking: its layers are this model's own.
             self.__dict__["_context"] = keras.Model(inputs, heads)
         return self.__dict__["_context"]

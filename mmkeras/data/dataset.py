@@ -2,12 +2,12 @@
 
 import functools
 import os
+from concurrent import futures
 
 import numpy as np
 import tensorflow as tf
 
 from mmkeras.data.problems import Problems
-from mmkeras.preprocessing.field import read_bytes
 from mmkeras.preprocessing.preprocessor import check_columns
 
 _AUTOTUNE = tf.data.AUTOTUNE
@@ -24,6 +24,7 @@ def dataset(
     cache=False,
     on_error="raise",
     drop_remainder=False,
+    batch_seconds=None,
 ):
     """Makes records into batches for `fit`, `evaluate` and `predict`.
 
@@ -42,13 +43,16 @@ def dataset(
         shuffle: whether to shuffle, differently in each epoch.
         seed: a whole number.
         augment: dict of `function(tensor, seed) -> tensor` by name of an image or array input, for
-            one example, such as `image_augmentation()`; `seed` is a pair of int64.
+            one example, such as `image_augmentation()`; `seed` is a pair of int64. The tensor is
+            what the field's `signal` gives: pixels, samples.
         cache: whether to keep what is read and decoded in memory: each record is decoded once,
             before this function returns, and looked up afterwards. A picture of 160 x 160 takes
             77 kB, however many captions it has.
         on_error: `"raise"` stops at the first record that is wrong; `"skip"` leaves such records
             out and warns of them, and to know them decodes everything once before it returns.
         drop_remainder: whether to leave out a last batch that is not full.
+        batch_seconds: for recordings: examples of alike length come together, at most
+            `batch_size` and at most so many that they last this long, padding counted.
 
     Returns:
         A `tf.data.Dataset` of known cardinality. Its batches are `(x, y, sample_weight)`, dicts by
@@ -81,19 +85,25 @@ def dataset(
     augment = augment or {}
     check_columns(columns)
     _check_files(columns, fields)
-    _check_arguments(batch_size, seed, augment, preprocessor)
+    _check_arguments(batch_size, seed, augment, preprocessor, batch_seconds)
     preprocessor.build()
 
     with tf.device("CPU:0"):
         rows, texts = _examples(columns, fields, problems)
-        rows, texts = _without_faults(rows, texts, preprocessor.targets, problems)
-        read = _Reader(columns, fields, preprocessor)
+        seconds = _durations(columns, fields, problems)
+        rows, texts = _without_faults(rows, texts, fields, seconds, problems)
+        read = _Reader(columns, fields)
         if len(rows) and read.names and (cache or on_error == "skip"):
             good = _read_all(read, np.unique(rows), cache, problems)
             rows, texts = _keep(np.isin(rows, good), rows, texts)
         problems.warn("`records`")
         count = len(rows)
-        steps = _count_steps(count, batch_size, drop_remainder)
+        if batch_seconds is None:
+            steps = _count_steps(count, batch_size, drop_remainder)
+        else:
+            lasting = np.max([column[rows] for column in seconds.values()], axis=0)
+            buckets = _buckets(lasting, batch_size, batch_seconds)
+            steps = len(_plan(buckets, drop_remainder)[1])
         rows = tf.constant(rows)
         texts = {name: _as_tensor(name, column) for name, column in texts.items()}
 
@@ -105,18 +115,40 @@ def dataset(
     @_as_is
     def make_epoch(_):
         epoch = tf.ensure_shape(tf.numpy_function(start_epoch, [], tf.int64), [])
+        if batch_seconds is not None:
+            return make_buckets(epoch)
         order = tf.range(count, dtype=tf.int64)
         if shuffle:
             order = tf.random.experimental.stateless_shuffle(order, tf.stack([seed, epoch]))
+        return _batch(make_examples(order, epoch), batch_size, drop_remainder)
+
+    @_as_is
+    def make_buckets(epoch):
+        def draw(epoch):
+            return _plan(buckets, drop_remainder, (seed, int(epoch)) if shuffle else None)
+
+        @_as_is
+        def one_batch(start, size):
+            return _batch(make_examples(order[start : start + size], epoch), size)
+
+        plan = tf.numpy_function(draw, [epoch], [tf.int64, tf.int64])
+        order, sizes = (tf.ensure_shape(each, [None]) for each in plan)
+        cuts = tf.data.Dataset.from_tensor_slices((tf.cumsum(sizes, exclusive=True), sizes))
+        return cuts.interleave(
+            one_batch, cycle_length=2, num_parallel_calls=_AUTOTUNE, deterministic=True
+        )
+
+    @_as_is
+    def make_examples(order, epoch):
         order = tf.data.Dataset.from_tensor_slices(order)
         examples = order.map(read_one, _AUTOTUNE, deterministic=True)
         # An error of the graph cannot name its file, but what is missing from the order can.
         blanks = tf.data.Dataset.from_tensors(_blank(examples.element_spec)).repeat()
-        examples = examples.ignore_errors().concatenate(blanks).take(count)
-        if augment:
-            change = functools.partial(_augmented, augment, tf.stack([seed, epoch]))
+        examples = tf.data.Dataset.zip(order, examples.ignore_errors().concatenate(blanks))
+        if augment or any(field.masked for field in fields.values()):
+            change = functools.partial(_prepared, augment, fields, tf.stack([seed, epoch]))
             examples = examples.map(change, _AUTOTUNE, deterministic=True)
-        return tf.data.Dataset.zip(order, examples).batch(batch_size, drop_remainder)
+        return examples
 
     @_as_is
     def read_one(index):
@@ -164,7 +196,7 @@ def _check_files(columns, fields):
                     )
 
 
-def _check_arguments(batch_size, seed, augment, preprocessor):
+def _check_arguments(batch_size, seed, augment, preprocessor, batch_seconds):
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(
             f"`batch_size` should be a whole number above 0. Received: batch_size={batch_size!r}"
@@ -176,6 +208,11 @@ def _check_arguments(batch_size, seed, augment, preprocessor):
         raise ValueError(
             f"`augment` should be a dict of functions by name, of {allowed}. "
             f"Received: augment={augment!r}"
+        )
+    if batch_seconds and not any(field.masked for field in preprocessor.inputs.values()):
+        raise ValueError(
+            "`batch_seconds` should be given for recordings only. "
+            f"Received: batch_seconds={batch_seconds} and inputs {sorted(preprocessor.inputs)}"
         )
 
 
@@ -230,11 +267,30 @@ def _load(name, field, value):
         raise ValueError(f"{name!r}: {error}") from None
 
 
-def _without_faults(rows, texts, targets, problems):
-    """Leaves out examples with a target that nothing can be learnt from."""
+def _durations(columns, fields, problems):
+    """How long each record is in seconds, by name of a masked field."""
+    seconds = {}
+    for name in columns:
+        if fields[name].masked:
+            with futures.ThreadPoolExecutor() as pool:
+                tries = [pool.submit(fields[name].seconds, value) for value in columns[name]]
+            seconds[name] = np.zeros(len(tries))
+            for row, each in enumerate(tries):
+                with problems.at(f"record {row}, {name!r}"):
+                    seconds[name][row] = each.result()
+    return seconds
+
+
+def _without_faults(rows, texts, fields, seconds, problems):
+    """Leaves out examples that are too short, or with a target that nothing can be learnt from."""
     good = np.ones(len(rows), bool)
-    for name in targets.keys() & texts.keys():
-        for position, fault in targets[name].faults(texts[name]).items():
+    for column in seconds.values():
+        good &= column[rows] > 0
+    rows, texts = _keep(good, rows, texts)
+    good = np.ones(len(rows), bool)
+    frames = {name: fields[name].frames(column[rows]) for name, column in seconds.items()}
+    for name in texts:
+        for position, fault in fields[name].faults(texts[name], frames).items():
             good[position] = False
             problems.add(f"record {rows[position]}: {name!r} {fault}")
     return _keep(good, rows, texts)
@@ -263,6 +319,53 @@ def _as_tensor(name, column):
         raise ValueError(f"`records[{name!r}]` should hold values of one kind: {error}") from None
 
 
+def _buckets(seconds, batch_size, batch_seconds):
+    """Examples of alike length together: a list of `(positions, examples per batch)`.
+
+    Within one the longest is at most an eighth longer than the shortest, or there are too few for
+    a batch of their own.
+    """
+    if seconds.max() > batch_seconds:
+        raise ValueError(
+            f"`batch_seconds` should be at least {seconds.max():.1f}, the longest recording. "
+            f"Received: batch_seconds={batch_seconds}"
+        )
+    order = np.argsort(seconds, kind="stable")
+    buckets, start = [], 0
+    while start < len(order):
+        wide = np.searchsorted(seconds[order], seconds[order[start]] * 1.125, side="right")
+        end = max(wide, min(start + batch_size, len(order)))
+        size = int(np.clip(batch_seconds // seconds[order[end - 1]], 1, batch_size))
+        buckets.append((order[start:end], size))
+        start = end
+    return buckets
+
+
+def _plan(buckets, drop_remainder, seed=None):
+    """The examples of an epoch in order, and how many of them each batch has."""
+    batches = []
+    random = np.random.default_rng(seed)
+    for positions, size in buckets:
+        if seed is not None:
+            positions = random.permutation(positions)
+        batches += [positions[i : i + size] for i in range(0, len(positions), size)]
+        if drop_remainder and len(batches[-1]) < size:
+            batches.pop()
+    if seed is not None:
+        batches = [batches[i] for i in random.permutation(len(batches))]
+    order = np.concatenate([np.zeros(0, np.int64), *batches])
+    return order.astype(np.int64), np.array([len(batch) for batch in batches], np.int64)
+
+
+def _batch(examples, size, drop_remainder=False):
+    shapes = tf.nest.flatten(
+        tf.nest.map_structure(lambda each: each.shape, examples.element_spec[1][1])
+    )
+    if all(shape.is_fully_defined() for shape in shapes):
+        return examples.batch(size, drop_remainder)
+    return examples.padded_batch(size, drop_remainder=drop_remainder)
+
+
 def _to_tensors(preprocessor, name, raw):
     if name in preprocessor.targets:
         return preprocessor.targets[name].target(name, raw)
@@ -270,8 +373,9 @@ def _to_tensors(preprocessor, name, raw):
 
 
 def _as_batch(tensors, preprocessor):
-    x = {name: tensors[name] for name in preprocessor.inputs}
-    y, weights = {}, {}
+    x, y, weights = {}, {}, {}
+    for name, field in preprocessor.inputs.items():
+        x |= field.named(name, tensors[name])
     for name in preprocessor.targets:
         if name in tensors:
             extra, y[name], weights[name] = tensors[name]
@@ -298,18 +402,21 @@ def _assert_read(read, rows, order, indices):
 
 
 @_as_is
-def _augmented(functions, seed, index, tensors):
+def _prepared(functions, fields, seed, order, example):
+    """One example as it was read -> augmented, and in the form that its fields give."""
+    index, signals = example
     key = tf.random.experimental.stateless_fold_in(seed, index)
-    changed = {name: function(tensors[name], key) for name, function in functions.items()}
-    for name, after in changed.items():
-        before = tensors[name]
+    changed = {}
+    for name, before in signals.items():
+        after = functions[name](before, key) if name in functions else before
         if before.dtype != after.dtype or not before.shape.is_compatible_with(after.shape):
             raise ValueError(
                 f"`augment[{name!r}]` should give {before.dtype.name} of shape {before.shape}. "
                 f"Received: {after.dtype.name} of shape {after.shape}"
             )
-        changed[name] = tf.ensure_shape(after, before.shape)
-    return index, {**tensors, **changed}
+        after = tf.ensure_shape(after, before.shape)
+        changed[name] = fields[name].features(after)
+    return order, (index, changed)
 
 
 class _Reader:
@@ -324,13 +431,12 @@ class _Reader:
         store: a `_Store` of all records, or `None`.
     """
 
-    def __init__(self, columns, fields, preprocessor):
+    def __init__(self, columns, fields):
         self.names = [name for name in columns if _is_read(name, fields[name])]
         self.arrays = [name for name in self.names if not fields[name].per_example]
         self.specs = {name: _raw_spec(name, fields[name]) for name in self.names}
         self.columns = columns
         self.fields = fields
-        self.preprocessor = preprocessor
         self.careful = set()
         self.store = None
 
@@ -341,7 +447,7 @@ class _Reader:
         raws = dict(zip(self.names, raws, strict=True))
         raws = {name: tf.ensure_shape(raw, self.specs[name].shape) for name, raw in raws.items()}
         return {
-            name: raw if name in self.arrays else _to_tensors(self.preprocessor, name, raw)
+            name: raw if name in self.arrays else self.fields[name].signal(raw)
             for name, raw in raws.items()
         }
 
@@ -351,9 +457,8 @@ class _Reader:
         return [self._load_quickly(name, self.columns[name][row]) for name in self.names]
 
     def _load_quickly(self, name, value):
-        if self.specs[name].dtype != tf.string:
-            return self.fields[name].load(value)
-        return value if isinstance(value, bytes) else read_bytes(value)
+        quick = self.specs[name].dtype == tf.string
+        return self.fields[name].read(value) if quick else self.fields[name].load(value)
 
     def load_carefully(self, row):
         raws = []
@@ -403,27 +508,25 @@ def _read_all(read, rows, cache, problems):
 
 
 class _Store:
-    """Tensors of records, in memory."""
+    """Tensors of records, in memory; those of no fixed size in a list."""
 
     def __init__(self, count, spec):
-        shapes = [each.shape for each in tf.nest.flatten(spec)]
-        if not all(shape.is_fully_defined() for shape in shapes):
-            raise ValueError(
-                "`cache` should be False for fields that give tensors of no fixed size. "
-                f"Received: cache=True with tensors of shapes {shapes}"
-            )
-        self.arrays = tf.nest.map_structure(
-            lambda each: np.empty([count, *each.shape], each.dtype.as_numpy_dtype), spec
-        )
+        self.spec = spec
+        self.arrays = [
+            np.empty([count, *each.shape], each.dtype.as_numpy_dtype)
+            if each.shape.is_fully_defined()
+            else [None] * count
+            for each in tf.nest.flatten(spec)
+        ]
 
     def put(self, row, tensors):
-        for array, tensor in zip(*map(tf.nest.flatten, (self.arrays, tensors)), strict=True):
-            array[row] = tensor.numpy()
+        for array, tensor in zip(self.arrays, tf.nest.flatten(tensors), strict=True):
+            array[int(row)] = tensor.numpy()
 
     def look_up(self, row):
-        arrays = tf.nest.flatten(self.arrays)
+        specs = tf.nest.flatten(self.spec)
         found = tf.numpy_function(
-            lambda row: [array[row] for array in arrays], [row], [each.dtype for each in arrays]
+            lambda row: [array[row] for array in self.arrays], [row], [each.dtype for each in specs]
         )
-        found = [tf.ensure_shape(t, a.shape[1:]) for t, a in zip(found, arrays, strict=True)]
-        return tf.nest.pack_sequence_as(self.arrays, found)
+        found = [tf.ensure_shape(t, each.shape) for t, each in zip(found, specs, strict=True)]
+        return tf.nest.pack_sequence_as(self.spec, found)

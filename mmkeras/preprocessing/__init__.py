@@ -5,7 +5,7 @@ from mmkeras.preprocessing.features import Features
 from mmkeras.preprocessing.field import Field
 from mmkeras.preprocessing.image import Image
 from mmkeras.preprocessing.preprocessor import Preprocessor
-from mmkeras.preprocessing.text import Text
+from mmkeras.preprocessing.text import Text, Transcript
 from mmkeras.preprocessing.tokenizers import (
     CharacterTokenizer,
     SubwordTokenizer,
@@ -21,6 +21,7 @@ __all__ = [
     "Preprocessor",
     "SubwordTokenizer",
     "Text",
+    "Transcript",
     "WordTokenizer",
     "image_augmentation",
     "train_tokenizer",

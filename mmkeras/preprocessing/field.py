@@ -23,6 +23,8 @@ class Field(keras.layers.Layer):
     Attributes:
         per_example: whether a data pipeline calls the field on one example before batching
             (`True`, for values whose raw sizes differ) or on a whole batch (`False`).
+        masked: whether a call gives `(tensor, mask)`, of examples that differ in length; `input`
+            then gives the two inputs, and an encoder takes both.
 
     Example:
 
@@ -41,6 +43,7 @@ class Field(keras.layers.Layer):
     """
 
     per_example = False
+    masked = False
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -52,8 +55,26 @@ class Field(keras.layers.Layer):
         """A value that a person gives -> the raw value that the graph takes, checked."""
         return value
 
+    def read(self, value):
+        """As `load`, but quick, and what is wrong shows only in the graph."""
+        return value if isinstance(value, bytes) else read_bytes(value)
+
+    def signal(self, raw):
+        """The first half of a call: raw -> what a pipeline augments, such as pixels, samples."""
+        return self(raw)
+
+    def features(self, signal):
+        """The second half of a call: what a pipeline has augmented -> what the call gives."""
+        return signal
+
+    def named(self, name, value):
+        """What a call or `input` gives -> a dict by the names of the model's inputs."""
+        return (
+            dict(zip((name, f"{name}_mask"), value, strict=True)) if self.masked else {name: value}
+        )
+
     def input(self, name):
-        """The `keras.Input` of a model for this value."""
+        """The `keras.Input` of a model for this value; of a masked field that and its mask's."""
         raise NotImplementedError(f"{type(self).__name__} cannot be an input.")
 
     def signature(self, name):
@@ -68,9 +89,16 @@ class Field(keras.layers.Layer):
         """Raw values -> `(extra inputs, target, sample weight)` to train on."""
         raise NotImplementedError(f"{type(self).__name__} cannot be a target.")
 
-    def faults(self, raws):
-        """Raw values that are no good as targets: `{position: what is wrong}`."""
+    def faults(self, raws, lengths):
+        """Raw values that are no good as targets: `{position: what is wrong}`.
+
+        `lengths` is `{input: frames of each example}` of the masked inputs.
+        """
         return {}
+
+    def target_input(self, name):
+        """The `keras.Input` of what a decoder reads of this target, None if it reads nothing."""
+        return None
 
     def decode(self, ids):
         """What the model answers -> strings, in the graph."""

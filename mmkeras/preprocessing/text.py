@@ -1,5 +1,7 @@
 """The text field: strings <-> token ids."""
 
+import itertools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -15,6 +17,8 @@ class Text(Field):
         tokenizer: A trained tokenizer, see `train_tokenizer`.
         sequence_length: Longest text in tokens, without `[START]` and `[END]`; what is longer is
             cut off at its end.
+        markers: Whether ids stand between `[START]` and `[END]`; without them there is no decoder's
+            input, as CTC has it: a target `name` is the ids alone, `(batch, sequence_length)`.
 
     As an input it gives ids of shape `(batch, sequence_length + 2)`; as a target `name` the
     decoder's input `name_input` and the ids to predict, each `(batch, sequence_length + 1)`, the
@@ -33,7 +37,7 @@ class Text(Field):
 
     per_example = False
 
-    def __init__(self, tokenizer, sequence_length=32, **kwargs):
+    def __init__(self, tokenizer, sequence_length=32, markers=True, **kwargs):
         super().__init__(**kwargs)
         if not (isinstance(sequence_length, int) and sequence_length > 0):
             raise ValueError(
@@ -47,6 +51,7 @@ class Text(Field):
             )
         self.tokenizer = tokenizer
         self.sequence_length = sequence_length
+        self.markers = markers
 
     def build(self, input_shape=None):
         if not self.tokenizer.built:
@@ -55,6 +60,8 @@ class Text(Field):
 
     def call(self, raw):
         ids = self.tokenizer.encode(tf.convert_to_tensor(raw, tf.string))[:, : self.sequence_length]
+        if not self.markers:
+            return ids.to_tensor(0, shape=[None, self.sequence_length])
         rows = ids.nrows()
         start = tf.fill([rows, 1], self.tokenizer.start_id)
         end = tf.fill([rows, 1], self.tokenizer.end_id)
@@ -69,7 +76,8 @@ class Text(Field):
         return value
 
     def input(self, name):
-        return keras.Input((self.sequence_length + 2,), dtype="int32", name=name)
+        length = self.sequence_length + 2 * self.markers
+        return keras.Input((length,), dtype="int32", name=name)
 
     def signature(self, name):
         return {name: tf.TensorSpec([None], tf.string, name=name)}
@@ -81,17 +89,18 @@ class Text(Field):
 
     def target(self, name, raw):
         ids = self(raw)
+        if not self.markers:
+            return {}, ids, tf.ones([tf.shape(ids)[0]])
         # To predict "some unknown word" would be learnt well and be of no use in an answer.
         unknown = getattr(self.tokenizer, "unknown_id", 0)
         weight = tf.cast((ids[:, 1:] != 0) & (ids[:, 1:] != unknown), "float32")
         return {f"{name}_input": ids[:, :-1]}, ids[:, 1:], weight
 
-    def faults(self, raws, chunk=4096):
+    def faults(self, raws, lengths):
         """Texts that teach nothing: `{position: what is wrong}`."""
         found = {i: "is empty" for i, text in enumerate(raws) if not text.strip()}
         unknown = getattr(self.tokenizer, "unknown_id", None)
-        for start in range(0, len(raws), chunk):
-            ids = self.tokenizer.encode(tf.constant(raws[start : start + chunk]))
+        for start, ids in self._encoded(raws):
             known = tf.reduce_any(ids != (-1 if unknown is None else unknown), axis=1)
             for i in np.flatnonzero(~known.numpy()):
                 text = raws[start + i]
@@ -100,8 +109,14 @@ class Text(Field):
                 )
         return found
 
+    def _encoded(self, raws, chunk=4096):
+        """All texts as ids, some at once: `(position of the first, RaggedTensor)`."""
+        for start in range(0, len(raws), chunk):
+            yield start, self.tokenizer.encode(tf.constant(raws[start : start + chunk]))
+
     def target_input(self, name):
-        """The decoder's own input, as a `keras.Input` of ids."""
+        if not self.markers:
+            return None
         return keras.Input((self.sequence_length + 1,), dtype="int32", name=f"{name}_input")
 
     def decode(self, ids):
@@ -122,4 +137,64 @@ class Text(Field):
             **super().get_config(),
             "tokenizer": keras.saving.serialize_keras_object(self.tokenizer),
             "sequence_length": self.sequence_length,
+            "markers": self.markers,
         }
+
+
+@keras.saving.register_keras_serializable("mmkeras")
+class Transcript(Text):
+    """What is said in a recording: text that has to fit into the frames of a masked input.
+
+    Args:
+        tokenizer, sequence_length, markers: As in `Text`.
+        source: Name of the input.
+        subsampling: Frames of that input for each at which something can be written.
+
+    Example:
+
+    ```python
+    import mmkeras as mm
+
+    letters = mm.train_tokenizer(["yes", "no"], kind="character")
+    said = mm.Transcript(letters, sequence_length=10, source="audio", subsampling=4)
+    said(["no"])                     # [[ids of n, o, 0, 0, 0, 0, 0, 0, 0, 0]]
+    ```
+    """
+
+    def __init__(
+        self,
+        tokenizer,
+        sequence_length=200,
+        source="audio",
+        subsampling=4,
+        markers=False,
+        **kwargs,
+    ):
+        super().__init__(tokenizer, sequence_length, markers, **kwargs)
+        self.source = source
+        self.subsampling = subsampling
+
+    def faults(self, raws, lengths):
+        """Texts that cannot be learnt from their recordings: `{position: what is wrong}`.
+
+        CTC writes one token a frame at most, and has to leave one out between two equal tokens.
+        """
+        found = {i: "is empty" for i, text in enumerate(raws) if not text.strip()}
+        frames = -(-np.asarray(lengths[self.source]) // self.subsampling)
+        unknown = getattr(self.tokenizer, "unknown_id", None)
+        for start, ids in self._encoded(raws):
+            for i, row in enumerate(ids.to_list(), start):
+                needed = len(row) + sum(a == b for a, b in itertools.pairwise(row))
+                fault = None
+                if unknown in row:
+                    fault = f"holds characters or words that the tokenizer lacks: {raws[i]!r}"
+                elif len(row) > self.sequence_length:
+                    fault = f"has {len(row)} tokens, over sequence_length={self.sequence_length}"
+                elif needed > frames[i]:
+                    fault = f"needs {needed} frames under CTC, and there are {frames[i]}"
+                if fault:
+                    found.setdefault(i, fault)
+        return found
+
+    def get_config(self):
+        return {**super().get_config(), "source": self.source, "subsampling": self.subsampling}

@@ -11,7 +11,15 @@ import pytest
 import tensorflow as tf
 
 from mmkeras.data import dataset, read
-from mmkeras.preprocessing import Features, Field, Image, Preprocessor, Text, train_tokenizer
+from mmkeras.preprocessing import (
+    Features,
+    Field,
+    Image,
+    Preprocessor,
+    Text,
+    Transcript,
+    train_tokenizer,
+)
 from mmkeras.preprocessing.field import read_bytes
 
 FLICKR = Path(__file__).parents[3] / "shared" / "data" / "flickr8k"
@@ -304,16 +312,11 @@ class TestCache:
             batches = dataset({"image": images}, fields(), 2, cache=True, on_error="skip")
         assert greys(batches) == [0, 2, 3]
 
-    def test_needs_one_size(self):
+    def test_keeps_what_has_no_fixed_size(self):
         preprocessor = Preprocessor({"image": AnySize()}, {})
         records = {"image": [photo(0), photo(0, size=(9, 9))]}
-        with pytest.raises(
-            ValueError,
-            match="`cache` should be False for fields that give tensors of no fixed size",
-        ):
-            dataset(records, preprocessor, 1, cache=True)
-        shapes = [batch["image"].shape[1] for batch in dataset(records, preprocessor, 1)]
-        assert shapes == [8, 9]
+        batches = dataset(records, preprocessor, 1, cache=True)
+        assert [batch["image"].shape[1] for batch in batches] == [8, 9]
 
 
 class AnySize(Field):
@@ -589,3 +592,141 @@ def test_a_caption_of_unknown_words_only_is_named_or_skipped():
     with pytest.warns(UserWarning, match="skipped 1 wrong"):
         data = dataset(records, fields, 1, on_error="skip")
     assert len(list(data)) == 2
+
+
+class Letters(Field):
+    """A masked field: the bytes of a file are its samples, one a second."""
+
+    per_example = True
+    masked = True
+
+    def signal(self, raw):
+        return tf.cast(tf.io.decode_raw(raw, tf.uint8), tf.float32)
+
+    def features(self, signal):
+        return signal, tf.ones_like(signal, tf.bool)
+
+    def seconds(self, value):
+        if not value:
+            raise ValueError("it is empty")
+        return len(value)
+
+    def frames(self, seconds):
+        return np.asarray(seconds, int)
+
+    def load(self, value):
+        return value
+
+    def signature(self, name):
+        return {f"{name}_bytes": tf.TensorSpec([None], tf.string)}
+
+
+class TestRecordings:
+    fields = Preprocessor({"letters": Letters()}, {})
+
+    def records(self, count=200):
+        lengths = np.random.default_rng(0).integers(1, 100, count)
+        return {"letters": [bytes([i % 255 + 1]) * n for i, n in enumerate(lengths)]}
+
+    def rows(self, batches):
+        """Each batch as a list of (first sample, length)."""
+        return [
+            [
+                (int(row[0]), int(mask.sum()))
+                for row, mask in zip(x["letters"].numpy(), x["letters_mask"].numpy(), strict=True)
+            ]
+            for x in batches
+        ]
+
+    def test_are_padded_with_masked_zeros(self):
+        (x,) = dataset({"letters": [b"aaa", b"b"]}, self.fields, 2)
+        assert x["letters"].numpy().tolist() == [[97, 97, 97], [98, 0, 0]]
+        assert x["letters_mask"].numpy().tolist() == [[True] * 3, [True, False, False]]
+
+    def test_of_alike_length_come_together(self):
+        records = self.records()
+        batches = dataset(records, self.fields, 16, shuffle=True, batch_seconds=400)
+        rows = self.rows(batches)
+        assert len(rows) == len(batches)
+        expected = sorted((value[0], len(value)) for value in records["letters"])
+        assert sorted(row for batch in rows for row in batch) == expected
+        padded = [len(batch) * max(n for _, n in batch) for batch in rows]
+        assert max(padded) <= 400
+        assert max(len(batch) for batch in rows) <= 16
+        assert sum(padded) < 1.1 * sum(n for _, n in expected)
+
+    def test_order_follows_seed_and_epoch(self):
+        def make(seed):
+            return dataset(
+                self.records(40), self.fields, 8, shuffle=True, seed=seed, batch_seconds=300
+            )
+
+        batches, again = make(1), make(1)
+        first, second = self.rows(batches), self.rows(batches)
+        assert first == self.rows(again)
+        assert second == self.rows(again)
+        assert first != second
+        assert first != self.rows(make(2))
+
+    def test_keep_their_order_of_length_unshuffled(self):
+        rows = self.rows(dataset(self.records(40), self.fields, 8, batch_seconds=300))
+        lengths = [n for batch in rows for _, n in batch]
+        assert lengths == sorted(lengths)
+
+    @pytest.mark.parametrize("cache", [False, True])
+    def test_are_augmented_before_their_features(self, cache):
+        twice = {"letters": lambda samples, seed: tf.repeat(samples, 2)}
+        (x,) = dataset({"letters": [b"aaa", b"b"]}, self.fields, 2, augment=twice, cache=cache)
+        assert x["letters"].numpy().tolist() == [[97] * 6, [98, 98, 0, 0, 0, 0]]
+
+    def test_that_cannot_be_measured_are_named(self):
+        records = {"letters": [b"aaa", b""]}
+        with pytest.raises(ValueError, match="record 1, 'letters': it is empty"):
+            dataset(records, self.fields, 2)
+        with pytest.warns(UserWarning, match="record 1"):
+            batches = dataset(records, self.fields, 2, on_error="skip")
+        assert self.rows(batches) == [[(97, 3)]]
+        assert len(batches.skipped) == 1
+
+    def test_longer_than_a_batch_are_refused(self):
+        with pytest.raises(ValueError, match="`batch_seconds` should be at least 3"):
+            dataset({"letters": [b"aaa"]}, self.fields, 2, batch_seconds=2)
+
+    def test_seconds_are_for_recordings(self):
+        with pytest.raises(ValueError, match="`batch_seconds` should be given for recordings"):
+            dataset(six(), fields(), 2, batch_seconds=10)
+
+
+class TestTranscripts:
+    """Texts that CTC cannot learn are found before training."""
+
+    def make(self, texts, seconds, **options):
+        letters = train_tokenizer(["abc"], "character")
+        said = Transcript(letters, 5, source="letters", subsampling=2)
+        preprocessor = Preprocessor({"letters": Letters()}, {"said": said})
+        records = {"letters": [b"x" * n for n in seconds], "said": texts}
+        return dataset(records, preprocessor, 4, **options)
+
+    def test_are_labels_without_markers(self):
+        ((x, y, weight),) = self.make(["ab", "ccc"], [9, 9])
+        assert set(x) == {"letters", "letters_mask"}
+        (a, b), c = y["said"][0, :2].numpy(), y["said"][1, 0].numpy()
+        assert y["said"].numpy().tolist() == [[a, b, 0, 0, 0], [c, c, c, 0, 0]]
+        assert weight["said"].numpy().tolist() == [1, 1]
+
+    @pytest.mark.parametrize(
+        ("text", "seconds", "fault"),
+        [
+            ("", 9, "is empty"),
+            ("abx", 9, "lacks: 'abx'"),
+            ("abcabc", 30, "has 6 tokens, over sequence_length=5"),
+            ("abc", 4, "needs 3 frames under CTC, and there are 2"),
+            ("aab", 6, "needs 4 frames under CTC, and there are 3"),
+        ],
+    )
+    def test_faults(self, text, seconds, fault):
+        with pytest.raises(ValueError, match=f"record 1: 'said' .*{fault}"):
+            self.make(["ab", text], [9, seconds])
+        with pytest.warns(UserWarning, match="skipped 1"):
+            batches = self.make(["ab", text], [9, seconds], on_error="skip")
+        assert len(next(iter(batches))[1]["said"]) == 1
