@@ -2,6 +2,31 @@
 
 from mmkeras.data.dataset import dataset
 from mmkeras.data.readers import read, read_coco, read_flickr, read_manifest
+from mmkeras.data.speech import (
+    hold_out,
+    read_an4,
+    read_common_voice,
+    read_fsdd,
+    read_kaldi,
+    read_librispeech,
+    read_ljspeech,
+    read_timit,
+)
 from mmkeras.data.world import world
 
-__all__ = ["dataset", "read", "read_coco", "read_flickr", "read_manifest", "world"]
+__all__ = [
+    "dataset",
+    "hold_out",
+    "read",
+    "read_an4",
+    "read_coco",
+    "read_common_voice",
+    "read_flickr",
+    "read_fsdd",
+    "read_kaldi",
+    "read_librispeech",
+    "read_ljspeech",
+    "read_manifest",
+    "read_timit",
+    "world",
+]

@@ -1,4 +1,4 @@
-"""Readers: the standard layouts of captioned images on disk, as records."""
+"""Readers: the standard layouts of captioned images on disk, and manifests, as records."""
 
 import collections
 import csv
@@ -7,16 +7,20 @@ import os
 import pathlib
 import zipfile
 
+from mmkeras.data.files import Listings, decoded, files_below, filled, first, lines, members
 from mmkeras.data.problems import Problems
+from mmkeras.data.speech import LAYOUTS, spoken_records, spoken_row
 from mmkeras.data.world import SPLITS, read_world
 
 
 def read(layout, path=None, **options):
     """Reads a data set in a known layout as records, `{"image": [...], "caption": [[...], ...]}`.
 
-    There is one record per image, with all of its captions. An image is named by its path
-    (`archive.zip/member.jpg` inside a zip) and not opened; that it is there is checked against
-    the listing of its folder or zip. Text is UTF-8, with or without a byte order mark.
+    There is one record per image, with all of its captions, or per recording:
+    `{"audio": [...], "transcript": [...], "speaker": [...]}`. A file is named by its path
+    (`archive.zip/member.jpg` inside a zip, `talk.wav#t=1.5,3.25` for a part) and not opened; that
+    it is there is checked against the listing of its folder or zip. Text is UTF-8, with or without
+    a byte order mark.
 
     Args:
         layout: `"coco"`: `captions_train2014.json` and `captions_val2014.json` in `path` or
@@ -28,6 +32,13 @@ def read(layout, path=None, **options):
             `"manifest"`: a file that `read_manifest` reads; where its lines name no split, all of
             them are the split that the option `split` names, `"train"` by default.
             `"world"`: the built-in world.
+            Of speech: `"librispeech"`: the folder of the subsets; `train*` together are for
+            training, and the options `valid="dev-clean"`, `test="test-clean"` name the others.
+            `"common_voice"`: the folder of a language, with `train.tsv`, `dev.tsv`, `test.tsv`.
+            `"kaldi"`: a data directory, or a folder that holds `train`, `dev` and `test`.
+            `"an4"`, `"fsdd"` (with the official test split, where it is there), `"timit"` (with
+            `TRAIN` and `TEST`) and `"ljspeech"`: see `read_an4` and so on; all that is in no split
+            is for training, see `hold_out`.
         path: the folder, or the manifest; the world needs none.
         **options: `on_error` for all layouts on disk, see `read_coco`; `images` for COCO and
             Flickr, where the images are elsewhere; `year` for COCO; `split` for a manifest; for the
@@ -103,7 +114,7 @@ def read_coco(annotations, images, on_error="raise"):
             ids.add(key)
             if image not in captions:
                 raise ValueError(f"image id {image} is not among `images`")
-            captions[image].append(_filled(caption))
+            captions[image].append(filled(caption, "caption"))
     for image, path in paths.items():
         with problems.at(f"{annotations}, image id {image}"):
             if not captions[image]:
@@ -157,7 +168,7 @@ def read_flickr(tokens, split_list, images, on_error="raise"):
 
 def _flickr_captions(tokens, problems):
     captions, seen = {}, set()
-    for line, text in _lines(tokens, problems):
+    for line, text in lines(tokens, problems):
         with problems.at(f"{tokens}, line {line}"):
             key, tab, caption = text.partition("\t")
             name, mark, _ = key.rpartition("#")
@@ -166,13 +177,13 @@ def _flickr_captions(tokens, problems):
             if key in seen:
                 raise ValueError(f"{key!r} comes twice")
             seen.add(key)
-            captions.setdefault(name, []).append(_filled(caption))
+            captions.setdefault(name, []).append(filled(caption, "caption"))
     return captions
 
 
 def _flickr_split(split_list, captions, found, problems):
     chosen = {}
-    for line, text in _lines(split_list, problems):
+    for line, text in lines(split_list, problems):
         with problems.at(f"{split_list}, line {line}"):
             name = text.strip()
             if name not in captions:
@@ -187,12 +198,15 @@ def _flickr_split(split_list, captions, found, problems):
 
 
 def read_manifest(path, split=None, on_error="raise"):
-    """Reads a list of images and captions of one's own: JSON lines, CSV or TSV.
+    """Reads a list of one's own, of images with captions or recordings with transcripts.
 
     Args:
         path: a `.jsonl` or `.ndjson` file with an object per line, or a `.csv` or `.tsv` file with
-            a header. Each line has `image` (a path, from the manifest's folder on), `caption` or,
-            in JSON, a list `captions`, and maybe `split`. Lines with the same image merge.
+            a header. Paths are from the manifest's folder on.
+            Of images, each line has `image` (a path), `caption` or, in JSON, a list `captions`,
+            and maybe `split`. Lines with the same image merge.
+            Of recordings, each has `audio` (a path), `text` or `transcript`, and maybe `start` and
+            `duration` (seconds, for a part of the recording), `speaker` and `split`.
         split: which of `"train"`, `"valid"` and `"test"` to read, or `None` for all lines.
         on_error: `"raise"` or `"skip"`, see `read_coco`.
 
@@ -200,8 +214,8 @@ def read_manifest(path, split=None, on_error="raise"):
         Records, in the order of the file, split by split.
 
     Raises:
-        ValueError: naming the file and line that is malformed or empty, or whose image is missing
-            or in two splits.
+        ValueError: naming the file and line that is malformed or empty, or whose image or
+            recording is missing or in two splits.
 
     Example:
 
@@ -211,40 +225,53 @@ def read_manifest(path, split=None, on_error="raise"):
     """
     splits = _manifest_splits(path, on_error)
     if split is None:
-        return _records({k: v for each in splits.values() for k, v in each.items()}, path)
+        parts = splits.values()
+        return {name: [v for part in parts for v in part[name]] for name in next(iter(parts))}
     if split not in splits:
         raise ValueError(
             f"`split` should be one that {path} has, of {sorted(splits, key=str)}. "
             f"Received: split={split!r}"
         )
-    return _records(splits[split], path)
+    return splits[split]
 
 
 def _manifest_splits(path, on_error):
+    """Records by the split that the lines name, which may be `None`."""
     problems = Problems(on_error)
     suffix = pathlib.Path(path).suffix.lower()
     if suffix not in _MANIFESTS:
         raise ValueError(
             f"`path` should end in one of {list(_MANIFESTS)}. Received: path={str(path)!r}"
         )
-    names = _Listings()
+    kind, names = None, Listings()
     splits, home = {}, {}
     for line, row in _MANIFESTS[suffix](path, problems):
         with problems.at(f"{path}, line {line}"):
-            image, captions, split = _manifest_row(row)
-            image = os.path.join(os.path.dirname(path), image)
-            if image not in names:
-                raise ValueError(f"there is no image {image!r}")
+            if _kind(row) != (kind := kind or _kind(row)):
+                raise ValueError(f"should have `{kind}`, as the lines before")
+            file, part, told = spoken_row(row) if kind == "audio" else _captioned_row(row)
+            split = _split(row)
+            file = os.path.join(os.path.dirname(path), file)
+            if file not in names:
+                raise ValueError(f"there is no {kind} {file!r}")
             if splits and (split is None) != (None in splits):
                 raise ValueError("`split` should be on all lines or on none")
-            if home.setdefault(image, split) != split:
-                raise ValueError(f"{image!r} is in the split {home[image]!r} too")
-            splits.setdefault(split, {}).setdefault(image, []).extend(captions)
+            item = file + part
+            if item in home and kind == "audio":
+                raise ValueError(f"{item!r} comes twice")
+            if home.setdefault(item, split) != split:
+                raise ValueError(f"{item!r} is in the split {home[item]!r} too")
+            splits.setdefault(split, {}).setdefault(item, []).extend(told)
     problems.warn(path)
-    return splits
+    make = spoken_records if kind == "audio" else _records
+    return {split: make(rows, path) for split, rows in (splits or {None: {}}).items()}
 
 
-def _manifest_row(row):
+def _kind(row):
+    return "audio" if "audio" in row and "image" not in row else "image"
+
+
+def _captioned_row(row):
     (image,) = _values(row, image=str)
     captions = row["captions"] if "captions" in row else [row.get("caption")]
     if not isinstance(captions, list) or not captions:
@@ -252,10 +279,14 @@ def _manifest_row(row):
     for caption in captions:
         if not isinstance(caption, str):
             raise ValueError(f"`caption` should be a string. Received: {caption!r:.80}")
+    return filled(image, "image"), "", [filled(each, "caption") for each in captions]
+
+
+def _split(row):
     split = row.get("split") or None
     if split is not None and split not in _SPLIT_WORDS:
         raise ValueError(f"`split` should be one of {list(SPLITS)}. Received: {split!r}")
-    return _filled(image, "image"), [_filled(each) for each in captions], _SPLIT_WORDS.get(split)
+    return _SPLIT_WORDS.get(split)
 
 
 _SPLIT_WORDS = {name: name for name in SPLITS} | dict.fromkeys(
@@ -264,7 +295,7 @@ _SPLIT_WORDS = {name: name for name in SPLITS} | dict.fromkeys(
 
 
 def _json_rows(path, problems):
-    for line, text in _lines(path, problems):
+    for line, text in lines(path, problems):
         with problems.at(f"{path}, line {line}"):
             row = json.loads(text)
             if not isinstance(row, dict):
@@ -273,9 +304,11 @@ def _json_rows(path, problems):
 
 
 def _table_rows(path, problems, delimiter=","):
-    lines = (text for _, text in _decoded(path, problems))
+    lines = (text for _, text in decoded(path, problems))
     rows = csv.DictReader(lines, delimiter=delimiter, strict=True)
-    missing = {"image", "caption"} - set(rows.fieldnames or ())
+    header = set(rows.fieldnames or ())
+    text = "transcript" if "transcript" in header else "text"
+    missing = ({"audio", text} if _kind(header) == "audio" else {"image", "caption"}) - header
     if missing:
         raise ValueError(f"{path}, line 1: the header should name {sorted(missing)}")
     while True:
@@ -305,25 +338,25 @@ _MANIFESTS = {
 
 def _coco(path, year=2014, images=None, on_error="raise"):
     def split(name):
-        annotations = _first(path, f"annotations/captions_{name}{year}.json")
-        annotations = annotations or _first(path, f"captions_{name}{year}.json")
+        annotations = first(path, f"annotations/captions_{name}{year}.json")
+        annotations = annotations or first(path, f"captions_{name}{year}.json")
         if annotations is None:
             return None
         beside = [f"{name}{year}", f"{name}{year}.zip", f"images/{name}{year}", "images"]
-        return read_coco(annotations, images or _first(path, *beside) or [], on_error)
+        return read_coco(annotations, images or first(path, *beside) or [], on_error)
 
     return split("train"), split("val"), split("test")
 
 
 def _flickr(path, images=None, on_error="raise"):
-    tokens = _first(path, "*.token.txt", "*.token")
+    tokens = first(path, "*.token.txt", "*.token")
     lists = [
-        _first(path, f"*.{words[0]}Images.txt", *(f"{w}.txt" for w in words)) for words in _LISTS
+        first(path, f"*.{words[0]}Images.txt", *(f"{w}.txt" for w in words)) for words in _LISTS
     ]
     if tokens is None or lists == [None] * 3:
         return None, None, None
     if images is None:
-        folders = [_first(path, name) for name in _FLICKR_FOLDERS]
+        folders = [first(path, name) for name in _FLICKR_FOLDERS]
         images = [*filter(None, folders), *sorted(pathlib.Path(path).glob("*.zip"))]
     problems, found = Problems(on_error), _Images(images)
     captions = _flickr_captions(tokens, problems)
@@ -345,7 +378,7 @@ def _manifest(path, split="train", on_error="raise"):
     splits = _manifest_splits(path, on_error)
     if None in splits:
         splits = {split: splits[None]}
-    return [_records(splits[name], path) if name in splits else None for name in SPLITS]
+    return [splits.get(name) for name in SPLITS]
 
 
 _LAYOUTS = {
@@ -354,12 +387,8 @@ _LAYOUTS = {
     "flickr30k": _flickr,
     "manifest": _manifest,
     "world": read_world,
+    **LAYOUTS,
 }
-
-
-def _first(path, *patterns):
-    found = (str(each) for pattern in patterns for each in sorted(pathlib.Path(path).glob(pattern)))
-    return next(found, None)
 
 
 class _Images:
@@ -370,7 +399,7 @@ class _Images:
         self.listed = {}
         self.same_name = collections.defaultdict(list)
         for source in self.sources:
-            for name in _members(source) if zipfile.is_zipfile(source) else _files_below(source):
+            for name in members(source) if zipfile.is_zipfile(source) else files_below(source):
                 path = os.path.join(source, name)
                 self.listed.setdefault(name, path)
                 self.same_name[name.rpartition("/")[2]].append(path)
@@ -387,58 +416,6 @@ class _Images:
         raise ValueError(f"there is no image {name!r} in {[str(each) for each in self.sources]}")
 
 
-class _Listings:
-    """Whether paths are files (or members of zips), with one listing per folder or zip."""
-
-    def __init__(self):
-        self.names = {}
-
-    def __contains__(self, path):
-        archive, slash, member = path.partition(".zip/")
-        in_zip = slash and os.path.isfile(f"{archive}.zip")
-        place, name = (f"{archive}.zip", member) if in_zip else os.path.split(path)
-        if place not in self.names:
-            self.names[place] = set(_members(place) if in_zip else _files_in(place))
-        return name in self.names[place]
-
-
-def _members(archive):
-    try:
-        with zipfile.ZipFile(archive) as members:
-            names = members.namelist()
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{archive}: {error}") from None
-    return [name for name in names if not name.startswith("__MACOSX/") and name[-1:] != "/"]
-
-
-def _files_below(folder):
-    if not os.path.isdir(folder):
-        raise ValueError(f"`images` should be a folder or a zip. Received: {str(folder)!r}")
-    for place, _, names in os.walk(folder):
-        inside = os.path.relpath(place, folder)
-        yield from names if inside == "." else (f"{inside}/{name}" for name in names)
-
-
-def _files_in(folder):
-    if not os.path.isdir(folder or "."):
-        return []
-    return [entry.name for entry in os.scandir(folder or ".") if entry.is_file()]
-
-
-def _decoded(path, problems):
-    """Lines of UTF-8 by number; one that is not UTF-8 is a problem, and empty."""
-    with open(path, "rb") as file:
-        for line, raw in enumerate(file, 1):
-            text = ""
-            with problems.at(f"{path}, line {line}"):
-                text = raw.decode("utf-8-sig" if line == 1 else "utf-8")
-            yield line, text
-
-
-def _lines(path, problems):
-    return ((line, text.rstrip("\r\n")) for line, text in _decoded(path, problems) if text.strip())
-
-
 def _values(entry, **types):
     """The named values of a JSON object, checked."""
     values = [entry.get(key) if isinstance(entry, dict) else None for key in types]
@@ -448,12 +425,6 @@ def _values(entry, **types):
                 f"`{key}` should be of type {expected.__name__}. Received: {value!r:.80}"
             )
     return values
-
-
-def _filled(text, name="caption"):
-    if not text.strip():
-        raise ValueError(f"`{name}` is empty")
-    return text.strip()
 
 
 def _records(captions, source):
