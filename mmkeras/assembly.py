@@ -28,7 +28,8 @@ def assemble(inputs, targets, width=256, dropout=0.1, optimizer=None, name=None)
         A compiled `Task` with inputs `{name: ..., target_input: ...}` and outputs `{target: ...}`.
 
     Raises:
-        ValueError: if a head's name is not its target's.
+        ValueError: if a head's name is not its target's, or it is made for another vocabulary than
+            that of its field's tokenizer.
 
     Example:
 
@@ -42,12 +43,8 @@ def assemble(inputs, targets, width=256, dropout=0.1, optimizer=None, name=None)
     )
     ```
     """
-    for target, (_, head) in targets.items():
-        if head.name != target:
-            raise ValueError(
-                f"The head of the target {target!r} should have that name. "
-                f"Received: name={head.name!r}"
-            )
+    for target, (field, head) in targets.items():
+        _check_head(target, field, head)
     taken, encoded = {}, {}
     for key, (field, encoder) in inputs.items():
         value = field.input(key)
@@ -70,6 +67,25 @@ def assemble(inputs, targets, width=256, dropout=0.1, optimizer=None, name=None)
     task = Task(taken, outputs, preprocessor=preprocessor, name=name)
     compile_task(task, optimizer)
     return task
+
+
+def _check_head(target, field, head):
+    if head.name != target:
+        raise ValueError(
+            f"The head of the target {target!r} should have that name. Received: name={head.name!r}"
+        )
+    tokenizer = getattr(field, "tokenizer", None)
+    shared = [
+        key
+        for key in ("vocabulary_size", "start_id", "end_id")
+        if hasattr(head, key) and hasattr(tokenizer, key)
+    ]
+    wanted, received = ({key: getattr(x, key) for key in shared} for x in (tokenizer, head))
+    if received != wanted:
+        raise ValueError(
+            f"The head of the target {target!r} should be made for the tokenizer of its field, "
+            f"with {wanted}. Received: {received}"
+        )
 
 
 def compile_task(task, optimizer=None):

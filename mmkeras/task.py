@@ -1,7 +1,11 @@
 """Task: a Functional Keras model that carries its preprocessor, so that it takes raw values."""
 
+import contextlib
 import functools
 import inspect
+import os
+import tempfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -180,6 +184,26 @@ class Task(keras.Model):
             if isinstance(value, keras.KerasTensor) and value is not own
         }
 
+    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
+        """As `keras.Model.save`, but a `.keras` file gives way only to a whole new one.
+
+        Keras empties the file before it writes: on a full disk, or killed, it would leave a stump
+        in place of a good model. With `overwrite=False` Keras asks first, and does that still.
+        """
+        asks = not overwrite and os.path.exists(filepath)
+        if asks or zipped is False or not _is_local(filepath, ".keras"):
+            return super().save(filepath, overwrite, zipped, **kwargs)
+        with _whole(filepath) as part:
+            super().save(part, overwrite, zipped, **kwargs)
+
+    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
+        """As `keras.Model.save_weights`, and one file gives way only to a whole new one."""
+        asks = not overwrite and os.path.exists(filepath)
+        if asks or max_shard_size is not None or not _is_local(filepath, ".weights.h5"):
+            return super().save_weights(filepath, overwrite, max_shard_size)
+        with _whole(filepath) as part:
+            super().save_weights(part, overwrite)
+
     def get_config(self):
         preprocessor = keras.saving.serialize_keras_object(self.preprocessor)
         return {**super().get_config(), "preprocessor": preprocessor}
@@ -203,6 +227,28 @@ def load_model(path):
     if not isinstance(model, Task):
         raise ValueError(f"{path} should hold a Task of mmkeras. Received: {type(model).__name__}")
     return model
+
+
+def _is_local(path, suffix):
+    path = os.fspath(path)
+    return path.endswith(suffix) and "://" not in path
+
+
+@contextlib.contextmanager
+def _whole(path):
+    """Gives a path beside `path` to write to; what was written takes its place at the end."""
+    path = Path(path).resolve()
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        part = Path(folder, path.name)
+        try:
+            yield part
+        except OSError as error:
+            # A failed write does not know the file it was for.
+            error.filename = error.filename or str(path)
+            raise
+        with open(part, "rb") as file:
+            os.fsync(file)
+        os.replace(part, path)
 
 
 def _python(values):

@@ -58,6 +58,11 @@ class TransformerDecoder(Decoder):
         self.tied = tied
 
     def build(self, ids_shape, context_shape, context_mask_shape=None):
+        if ids_shape[1] is not None and ids_shape[1] > self.max_length:
+            raise ValueError(
+                f"`max_length` should be at least {ids_shape[1]}, the length of the texts with "
+                f"[END]. Received: max_length={self.max_length}"
+            )
         shape = (None, None, self.width)
         self.embedding = self.add_weight(
             (self.vocabulary_size, self.width),
