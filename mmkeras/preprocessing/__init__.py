@@ -1,5 +1,6 @@
 """Fields: the codecs between what people have (files, strings) and what models see (tensors)."""
 
+from mmkeras.preprocessing.audio_augmentation import audio_augmentation
 from mmkeras.preprocessing.augmentation import image_augmentation
 from mmkeras.preprocessing.features import Features
 from mmkeras.preprocessing.field import Field
@@ -23,6 +24,7 @@ __all__ = [
     "Text",
     "Transcript",
     "WordTokenizer",
+    "audio_augmentation",
     "image_augmentation",
     "train_tokenizer",
 ]
