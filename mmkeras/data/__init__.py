@@ -2,6 +2,7 @@
 
 from mmkeras.data.dataset import dataset
 from mmkeras.data.readers import read, read_coco, read_flickr, read_manifest
+from mmkeras.data.speaking import speak, spoken
 from mmkeras.data.speech import (
     hold_out,
     read_an4,
@@ -28,5 +29,7 @@ __all__ = [
     "read_ljspeech",
     "read_manifest",
     "read_timit",
+    "speak",
+    "spoken",
     "world",
 ]

@@ -9,6 +9,7 @@ import zipfile
 
 from mmkeras.data.files import Listings, decoded, files_below, filled, first, lines, members
 from mmkeras.data.problems import Problems
+from mmkeras.data.speaking import read_spoken_world
 from mmkeras.data.speech import LAYOUTS, spoken_records, spoken_row
 from mmkeras.data.world import SPLITS, read_world
 
@@ -31,7 +32,7 @@ def read(layout, path=None, **options):
             `test.txt`, and the images in a folder or in any zips beside them.
             `"manifest"`: a file that `read_manifest` reads; where its lines name no split, all of
             them are the split that the option `split` names, `"train"` by default.
-            `"world"`: the built-in world.
+            `"world"`: the built-in world. `"spoken_world"`: the same with captions spoken.
             Of speech: `"librispeech"`: the folder of the subsets; `train*` together are for
             training, and the options `valid="dev-clean"`, `test="test-clean"` name the others.
             `"common_voice"`: the folder of a language, with `train.tsv`, `dev.tsv`, `test.tsv`.
@@ -39,7 +40,7 @@ def read(layout, path=None, **options):
             `"an4"`, `"fsdd"` (with the official test split, where it is there), `"timit"` (with
             `TRAIN` and `TEST`) and `"ljspeech"`: see `read_an4` and so on; all that is in no split
             is for training, see `hold_out`.
-        path: the folder, or the manifest; the world needs none.
+        path: the folder, or the manifest; the worlds need none.
         **options: `on_error` for all layouts on disk, see `read_coco`; `images` for COCO and
             Flickr, where the images are elsewhere; `year` for COCO; `split` for a manifest; for the
             world those of `read_world`.
@@ -62,7 +63,7 @@ def read(layout, path=None, **options):
     """
     if layout not in _LAYOUTS:
         raise ValueError(f"`layout` should be one of {list(_LAYOUTS)}. Received: layout={layout!r}")
-    if layout != "world" and not (path and os.path.exists(path)):
+    if layout not in _MADE and not (path and os.path.exists(path)):
         raise ValueError(f"`path` should be where the data set is. Received: path={path!r}")
     train, valid, test = _LAYOUTS[layout](path, **options)
     if train is valid is test is None:
@@ -381,13 +382,15 @@ def _manifest(path, split="train", on_error="raise"):
     return [splits.get(name) for name in SPLITS]
 
 
+# Made from a seed, not read.
+_MADE = {"world": read_world, "spoken_world": read_spoken_world}
 _LAYOUTS = {
     "coco": _coco,
     "flickr8k": _flickr,
     "flickr30k": _flickr,
     "manifest": _manifest,
-    "world": read_world,
     **LAYOUTS,
+    **_MADE,
 }
 
 
