@@ -6,6 +6,7 @@ import importlib.machinery
 import os
 import sys
 import tempfile
+import warnings
 
 import wrapt
 
@@ -19,6 +20,15 @@ SERIALIZABLE = (
     "mmkeras.preprocessing",
 )
 
+# Warnings of Keras to people who did nothing wrong: `fit` shuffles by default and says so of every
+# `tf.data.Dataset`; a model saved before it was trained has no state of its optimizer to lose;
+# attention (not a classifier, whose output has two axes) may well have one place to look at.
+NEEDLESS = (
+    "`shuffle=True` was passed, but will be ignored since the data `x` was provided as a tf.data",
+    r"Skipping variable loading for optimizer .* whereas the saved optimizer has [12] variables",
+    r"You are using a softmax over axis -1 of a tensor of shape \(\w+, \w+, (\w+, )*1\)",
+)
+
 LIGHT = ("mmkeras.__main__", "mmkeras.cli", "mmkeras.metrics", "mmkeras.startup")
 
 
@@ -26,6 +36,8 @@ def prepare():
     """What `import mmkeras` does: nothing yet, but it is ready for TensorFlow and for Keras."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    for message in NEEDLESS:
+        warnings.filterwarnings("ignore", message, UserWarning)
     sys.meta_path.insert(0, _Finder())
     wrapt.register_post_import_hook(_register, "keras")
 

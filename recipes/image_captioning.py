@@ -178,9 +178,7 @@ def train_model(args, model, train, valid):
     )
     mm.compile_task(trained, optimizer)
     watch = [mm.StopOnNaN()]
-    fitted = trained.fit(
-        data, validation_data=check, epochs=args.epochs, callbacks=watch, shuffle=False
-    )
+    fitted = trained.fit(data, validation_data=check, epochs=args.epochs, callbacks=watch)
     histories = [fitted.history]
     if args.self_critical_epochs:
         if valid:
@@ -192,9 +190,7 @@ def train_model(args, model, train, valid):
         trained.compile(
             optimizer, {"caption": mm.TokenCrossentropy(reduction="sum_over_batch_size")}
         )
-        fitted = trained.fit(
-            samples, epochs=args.self_critical_epochs, callbacks=watch, shuffle=False
-        )
+        fitted = trained.fit(samples, epochs=args.self_critical_epochs, callbacks=watch)
         histories.append(fitted.history)
     return histories
 

@@ -14,6 +14,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 mmkeras.startup.start()
 
 
+def pytest_configure(config):
+    """Pytest undoes what importing mmkeras does about warnings."""
+    for message in mmkeras.startup.NEEDLESS:
+        config.addinivalue_line("filterwarnings", f"ignore:{message}:UserWarning")
+
+
 @pytest.fixture(scope="session")
 def photo():
     """A function that gives the bytes of a picture of noise."""

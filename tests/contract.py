@@ -28,7 +28,7 @@ def check_training(task, records):
     data = mm.dataset(records, task.preprocessor, rows).cache()
     mm.compile_task(task, keras.optimizers.Adam(3e-3))
     before = task.evaluate(data, verbose=0, return_dict=True)["loss"]
-    task.fit(data.repeat(8), verbose=0, shuffle=False)
+    task.fit(data.repeat(8), verbose=0)
     after = task.evaluate(data, verbose=0, return_dict=True)["loss"]
     assert np.isfinite([before, after]).all()
     assert after < 0.9 * before

@@ -60,7 +60,7 @@ def test_learns_captions_by_heart(words, records):
     model = build(words, decoder="lstm")
     mm.compile_task(model, keras.optimizers.Adam(1e-2))
     data = mm.dataset(records, model.preprocessor, 3).cache().repeat(60)
-    model.fit(data, verbose=0, shuffle=False)
+    model.fit(data, verbose=0)
     assert model.infer({"image": records["image"]}, beam_width=3)["caption"] == TEXTS
 
 

@@ -1,6 +1,8 @@
 import errno
 import os
 import resource
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -121,6 +123,26 @@ class TestSave:
         (tmp_path / "a.keras").mkdir()
         with pytest.raises(IsADirectoryError, match=r"a\.keras"):
             task.save(tmp_path / "a.keras")
+
+
+QUIET = """
+import sys
+import mmkeras as mm
+
+records = {"features": [[[1.0, 2.0]], [[3.0, 4.0]]], "caption": ["a dog", "a cat"]}
+words = mm.train_tokenizer(records["caption"], "word")
+task = mm.image_captioning(words, None, (1, 2), decoder="lstm", size="tiny", sequence_length=4)
+task.save(sys.argv[1])
+task = mm.load_model(sys.argv[1])
+task.fit(mm.dataset(records, task.preprocessor, 2), verbose=0)
+"""
+
+
+def test_nobody_is_warned_who_did_nothing_wrong(tmp_path):
+    command = [sys.executable, "-c", QUIET, tmp_path / "untrained.keras"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout + done.stderr == ""
 
 
 class TestAnotherTokenizer:

@@ -44,7 +44,7 @@ def test_training_behind_a_frozen_network_trains_the_task(task, records, tmp_pat
     assert features.shape == (4, 2, 2, 16)
     mm.compile_task(rest, keras.optimizers.Adam(1e-2))
     data = mm.dataset({**records, "image": features}, rest.preprocessor, 4).cache().repeat(80)
-    rest.fit(data, verbose=0, shuffle=False)
+    rest.fit(data, verbose=0)
     assert rest.infer({"image": features})["caption"] == TEXTS
     assert task.infer({"image": records["image"]})["caption"] == TEXTS
     task.save(tmp_path / "task.keras")
@@ -95,7 +95,7 @@ def test_self_critical_training_raises_the_reward(task, records):
     )
     data = mm.self_critical(rest, columns, reward, batch_size=4, samples=8)
     assert len(data) == 1
-    rest.fit(data, epochs=20, verbose=0, shuffle=False)
+    rest.fit(data, epochs=20, verbose=0)
     assert np.mean(seen[-5:]) > np.mean(seen[:5]) + 0.3
 
 
@@ -110,4 +110,4 @@ def test_a_loss_that_is_not_finite_stops_with_the_step(records, task):
     mm.compile_task(rest, keras.optimizers.SGD(1e30))
     data = mm.dataset({**records, "image": features}, rest.preprocessor, 2)
     with pytest.raises(FloatingPointError, match=r"in epoch \d, step \d. Try a lower learning"):
-        rest.fit(data, epochs=3, verbose=0, callbacks=[mm.StopOnNaN()], shuffle=False)
+        rest.fit(data, epochs=3, verbose=0, callbacks=[mm.StopOnNaN()])
