@@ -1,0 +1,5 @@
+"""What a run came to, as one HTML page that needs nothing else."""
+
+from mmkeras.report.captions import write_report
+
+__all__ = ["write_report"]
