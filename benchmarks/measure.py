@@ -53,7 +53,7 @@ def report(benchmark, figures, machine, peer=None):
     line = {"benchmark": benchmark, **figures, "machine": machine, "versions": versions}
     if peer is not None:
         versions |= peer.versions
-        line["huggingface_missing"] = peer.missing
+        line[f"{peer.name}_missing"] = peer.missing
     print(json.dumps(line))
 
 
@@ -116,10 +116,12 @@ class HuggingFace:
         missing: Why it does not run, None if it does.
     """
 
+    name, program = "huggingface", PEER
+
     def __init__(self, python, settings):
         try:
             self._process = subprocess.Popen(
-                [python, str(PEER), json.dumps(settings)],
+                [python, str(self.program), json.dumps(settings)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -131,10 +133,10 @@ class HuggingFace:
         self.versions = hello.get("versions", {})
 
     def runs(self, *names):
-        """Functions for `in_turns` under the names `huggingface_NAME`; none if it is missing."""
+        """Functions for `in_turns` under the names `<peer>_NAME`; none if it is missing."""
         if self.missing:
             return {}
-        return {f"huggingface_{name}": lambda name=name: self._run(name) for name in names}
+        return {f"{self.name}_{name}": lambda name=name: self._run(name) for name in names}
 
     def _run(self, name):
         # Its threads spin while they wait for work: it stands still in the others' turns.
@@ -143,7 +145,7 @@ class HuggingFace:
         answer = self._process.stdout.readline()
         self._process.send_signal(signal.SIGSTOP)
         if not answer:
-            sys.exit(f"{PEER.name} ended while it ran {name!r}")
+            sys.exit(f"{self.program.name} ended while it ran {name!r}")
         return float(answer)
 
     def __enter__(self):
