@@ -3,6 +3,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import mmkeras as mm
@@ -117,3 +118,97 @@ def test_errors_name_the_argument_or_the_file(tmp_path):
 def test_weights_of_another_network_are_refused_by_name():
     with pytest.raises(ValueError, match=r"mobilenet_v1.* does not fit the layer 'conv1'"):
         load_backbone_weights(tiny_backbone(), WEIGHTS / "mobilenet_v1_0.5_160_quant.tflite")
+
+
+def hub_vit(hub):
+    return hub.models.ViTBackbone(
+        image_shape=(32, 32, 3),
+        patch_size=16,
+        num_layers=2,
+        num_heads=2,
+        hidden_dim=8,
+        mlp_dim=8,
+    )
+
+
+def hub_resnet(hub):
+    return hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[3],
+        stackwise_num_filters=[64, 64],
+        stackwise_num_blocks=[1, 1],
+        stackwise_num_strides=[1, 2],
+        block_type="basic_block",
+        image_shape=(32, 32, 3),
+    )
+
+
+@pytest.mark.parametrize(("make", "shape"), [(hub_vit, (5, 8)), (hub_resnet, (16, 64))])
+def test_kerashub_backbones(make, shape, photo, tmp_path):
+    backbone = make(pytest.importorskip("keras_hub"))
+    assert encode(backbone).output_shape == (None, *shape)
+    words = mm.train_tokenizer(["a red dog", "two birds"], "word")
+    encoder = mm.pretrained(backbone, scale="unit")
+    task = mm.image_captioning(words, 32, encoder=encoder, decoder="lstm", size="tiny")
+    task.save(tmp_path / "task.keras")
+    again = mm.load_model(tmp_path / "task.keras")
+    assert again.infer({"image": [photo(0)]}) == task.infer({"image": [photo(0)]})
+    kept = again.get_layer(backbone.name)
+    assert type(kept) is type(backbone)
+    assert kept.trainable_weights == []
+
+
+@pytest.mark.parametrize("make", [hub_vit, hub_resnet])
+@pytest.mark.parametrize("trainable", [False, True])
+def test_kerashub_backbones_are_frozen_or_trained(make, trainable):
+    backbone = make(pytest.importorskip("keras_hub"))
+    model = encode(backbone, trainable=trainable, scale="unit")
+    before = backbone.get_weights()
+    with tf.GradientTape() as tape:
+        x = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), "uint8")
+        loss = keras.ops.mean(keras.ops.square(model(x, training=True)))
+    variables = [variable.value for variable in model.trainable_weights]
+    assert bool(variables) == trainable
+    assert all(gradient is not None for gradient in tape.gradient(loss, variables))
+    same = [np.array_equal(*pair) for pair in zip(before, backbone.get_weights(), strict=True)]
+    # Batch statistics move in training mode alone.
+    assert all(same) == (not trainable or make is hub_vit)
+
+
+def test_a_kerashub_image_converter_scales_pixels(tmp_path):
+    hub = pytest.importorskip("keras_hub")
+    converter = hub.layers.ViTImageConverter(image_size=(32, 32), scale=1 / 255)
+    encoded = [encode(hub_vit(hub), scale=scale) for scale in (converter, "unit")]
+    encoded[1].set_weights(encoded[0].get_weights())
+    x = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), "uint8")
+    np.testing.assert_allclose(*(model.predict(x, verbose=0) for model in encoded), atol=1e-5)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Pyramid(keras.Model):
+    """A backbone as those of keras_cv: a Functional subclass with attributes of its own."""
+
+    def __init__(self, filters=(8, 16), **kwargs):
+        image = keras.Input((None, None, 3))
+        x = keras.layers.Rescaling(1 / 255)(image)
+        for i, width in enumerate(filters):
+            x = keras.layers.Conv2D(width, 3, 2, "same", activation="relu", name=f"stage{i}")(x)
+        super().__init__(image, x, **kwargs)
+        self.filters = filters
+        self.pyramid_level_inputs = {f"P{i + 1}": f"stage{i}" for i in range(len(filters))}
+
+    def get_config(self):
+        return {"filters": self.filters, "name": self.name, "trainable": self.trainable}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+def test_a_backbone_with_a_config_of_its_own(photo, tmp_path):
+    words = mm.train_tokenizer(["a red dog", "two birds"], "word")
+    task = mm.image_captioning(words, 32, encoder=Pyramid(), decoder="lstm", size="tiny")
+    task.save(tmp_path / "task.keras")
+    again = mm.load_model(tmp_path / "task.keras")
+    assert isinstance(again.get_layer("pyramid"), Pyramid)
+    assert again.infer({"image": [photo(0)]}) == task.infer({"image": [photo(0)]})
