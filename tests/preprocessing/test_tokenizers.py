@@ -306,6 +306,27 @@ def test_training_is_deterministic_and_takes_columns_and_streams(kind):
     assert train_tokenizer(TEXTS[::-1], kind, vocabulary_size=400).vocabulary == whole
 
 
+class Counted(str):
+    """A text that counts how many of its kind are held."""
+
+    held = most = 0
+
+    def __init__(self, _):
+        Counted.held += 1
+        Counted.most = max(Counted.most, Counted.held)
+
+    def __del__(self):
+        Counted.held -= 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_holds_few_texts_at_once(kind):
+    texts = (Counted(f"dog {number % 50} runs") for number in range(20_000))
+    train_tokenizer(texts, kind, vocabulary_size=300)
+    assert Counted.held == 0
+    assert Counted.most < 3_000
+
+
 def test_training_forgets_the_rarest_words_when_there_are_too_many(monkeypatch):
     monkeypatch.setattr(tokenizers, "_MOST_DISTINCT", 100)
     texts = (f"word{index} common and frequent" for index in range(5000))
