@@ -268,14 +268,14 @@ def speech_scores(hypotheses, references, groups=None, normalized=False, seed=0)
     >>> scores["WER"], scores["CER"], scores["by group"]["ben"]["WER"]
     (0.5, 0.2, 1.0)
     """
-    groups = groups if groups is None else list(groups)
-    if groups is not None and len(groups) != len(hypotheses):
-        raise ValueError(
-            "`groups` should hold a value for each hypothesis. Received: "
-            f"{len(hypotheses)} hypotheses and {len(groups)} groups"
-        )
     rates = WordErrorRate(normalized, seed), CharacterErrorRate(normalized, seed)
     counts = [rate.counts(hypotheses, references) for rate in rates]
+    groups = groups if groups is None else list(groups)
+    if groups is not None and len(groups) != len(counts[0]):
+        raise ValueError(
+            "`groups` should hold a value for each hypothesis. Received: "
+            f"{len(counts[0])} hypotheses and {len(groups)} groups"
+        )
 
     def scored(rows):
         results = []

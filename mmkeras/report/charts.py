@@ -16,11 +16,9 @@ def training(history):
 
 
 def _charts(history):
-    charts = [
-        _chart(name, series, history.get(f"val_{name}", []))
-        for name, series in history.items()
-        if len(series) and not name.startswith("val_")
-    ]
+    names = dict.fromkeys(name.removeprefix("val_") for name in history)
+    series = {name: (history.get(name, []), history.get(f"val_{name}", [])) for name in names}
+    charts = [_chart(name, *both) for name, both in series.items() if any(map(len, both))]
     return f'<div class="charts">\n{chr(10).join(charts)}\n</div>' if charts else ""
 
 
@@ -28,7 +26,7 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 480, 256, 48, 12, 10, 40
 
 
 def _chart(name, train, valid):
-    epochs = len(train)
+    epochs = len(train) or len(valid)
     lines = {"train": _points(train, epochs), "valid": _points(valid, epochs)}
     lines = {which: points for which, points in lines.items() if points}
     name = escaped(name.replace("_", " "))
