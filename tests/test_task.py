@@ -174,10 +174,10 @@ class TestAnotherTokenizer:
 
     def test_data_for_it_are_refused(self, task, few_words, records):
         data = mm.dataset(records, task.preprocessor, 4)
-        with pytest.raises(
-            tf.errors.InvalidArgumentError, match=r"indices\[.*\] = \d+ is not in \[0, 7\)"
-        ):
-            build(few_words).fit(data, verbose=0)
+        other = build(few_words)
+        other.run_eagerly = True  # no graph to trace only for it to fail
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"= \d+ is not in \[0, 7\)"):
+            other.fit(data, verbose=0)
 
     def test_data_of_another_length_are_refused(self, task, words, records):
         data = mm.dataset(records, task.preprocessor, 4)
