@@ -79,6 +79,7 @@ class TestSave:
     def test_a_full_disk_leaves_the_old_checkpoint(self, words, records, tmp_path, full_disk):
         task, path = build(words), tmp_path / "best.keras"
         mm.compile_task(task, keras.optimizers.SGD(0.1))
+        task.run_eagerly = True
         data = mm.dataset(records, task.preprocessor, 4)
         keep = keras.callbacks.ModelCheckpoint(path)
         task.fit(data, verbose=0, callbacks=[keep])
