@@ -118,7 +118,7 @@ def _described(field):
         kind = type(field.tokenizer).__name__
         config = {kind: f"{field.tokenizer.vocabulary_size:,} ids", **config}
     settings = ", ".join(
-        f"{name.replace('_', ' ')} {f'{value:,}' if isinstance(value, int) else value}"
+        f"{name.replace('_', ' ')} {f'{value:,}' if type(value) is int else value}"
         for name, value in config.items()
     )
     return f"{type(field).__name__}: {settings}"

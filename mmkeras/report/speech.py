@@ -374,8 +374,9 @@ def _spectrogram_figure(samples, rate, tokens, row):
     said = " ".join(str(token) for token, _ in tokens)
     said = f", aligned with: {said}" if said else ""
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" '
-        f'aria-label="Spectrogram of record {row}{escaped(said)}">\n{chr(10).join(drawn)}\n</svg>'
+        f'<div class="wide"><svg viewBox="0 0 {_WIDTH} {height}" role="img" '
+        f'aria-label="Spectrogram of record {row}{escaped(said)}">\n{chr(10).join(drawn)}\n'
+        "</svg></div>"
     )
 
 
@@ -442,7 +443,7 @@ _STYLE = """
 .utterance.brief { padding: .6rem 1.1rem .7rem; margin-top: .6rem; }
 .told { color: var(--soft); font-size: .8125rem; }
 .utterance audio { display: block; width: 100%; max-width: 26rem; height: 36px; margin: .6rem 0; }
-.utterance svg { margin-top: .3rem; border-radius: 6px; }
+.utterance svg { margin-top: .3rem; border-radius: 6px; min-width: 40rem; }
 .utterance polygon.ridge { fill-opacity: .22; stroke-width: 1.5; stroke-linejoin: round; }
 .utterance .t0 { fill: #ffffff; stroke: #ffffff; }
 .utterance .t1 { fill: #7df0ff; stroke: #7df0ff; }
