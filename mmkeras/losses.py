@@ -3,6 +3,9 @@
 import keras
 from keras import ops
 
+# Beyond every product of two embeddings.
+FAR = 1e9
+
 
 @keras.saving.register_keras_serializable("mmkeras")
 class TokenCrossentropy(keras.losses.Loss):
@@ -54,3 +57,140 @@ class TokenCrossentropy(keras.losses.Loss):
 
     def get_config(self):
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+@keras.saving.register_keras_serializable("mmkeras")
+class SelfCriticalLoss(keras.losses.Loss):
+    """Cross-entropy of a model's own samples, weighted by their advantage, beside true texts.
+
+    Rows come example by example, as `self_critical` gives them: its samples, then a true text.
+    What was sampled at a temperature is learnt at that temperature.
+
+    Args:
+        samples: Samples per example.
+        temperature: That they were drawn at.
+
+    Shapes: labels `(examples * (samples + 1), length)`, logits with `vocabulary` behind.
+    """
+
+    def __init__(self, samples=5, temperature=0.6, name="self_critical", **kwargs):
+        super().__init__(name=name, **{"reduction": "sum_over_batch_size", **kwargs})
+        self.samples = samples
+        self.temperature = temperature
+
+    def call(self, labels, logits):
+        examples = ops.shape(labels)[0] // (self.samples + 1)
+        divisors = ops.tile(ops.array([self.temperature] * self.samples + [1.0]), [examples])
+        logits = logits / ops.reshape(ops.cast(divisors, logits.dtype), (-1, 1, 1))
+        labels = ops.cast(labels, "int32")
+        return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+
+    def get_config(self):
+        return {**super().get_config(), "samples": self.samples, "temperature": self.temperature}
+
+
+class PairLoss(keras.losses.Loss):
+    """A loss of pairs of embeddings, both ways. A subclass writes `directed(logits, same)`.
+
+    Every pair of the batch is held against every other. Labels say which belong together: those
+    with the same number do, such as five captions of one photo, and no two of them are taken for
+    a mismatch.
+
+    Shapes: labels `(batch,)`, whole numbers below 2 ** 24; pairs `(batch, 2, width)` as
+    `EmbeddingPair` gives them -> `(batch,)`.
+    """
+
+    def gather(self, x):
+        """All replicas' rows; here there is one replica."""
+        return x
+
+    def directed(self, logits, same):
+        """Loss per row of `(batch, all)` logits, given which pairs belong together."""
+        raise NotImplementedError
+
+    def call(self, labels, pairs):
+        pairs = ops.cast(pairs, "float32")
+        labels = ops.reshape(labels, (-1,))
+        same = ops.equal(labels[:, None], self.gather(labels)[None, :])
+        everyone = self.gather(pairs)
+        ways = [
+            self.directed(ops.matmul(pairs[:, side], ops.transpose(everyone[:, 1 - side])), same)
+            for side in (0, 1)
+        ]
+        return sum(ways) / 2
+
+
+@keras.saving.register_keras_serializable("mmkeras")
+class InfoNCE(PairLoss):
+    """Cross-entropy of finding an embedding's partner among all of the batch, both ways.
+
+    van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding"; both
+    ways and with a learned temperature Radford et al. 2021, "CLIP". Several partners share the
+    target equally.
+
+    Shapes: as `PairLoss`: labels `(batch,)`, pairs `(batch, 2, width)`.
+
+    Example:
+
+    ```python
+    model.compile("adam", loss={"answer": "mse", "pair": mm.InfoNCE()}, loss_weights=[1.0, 0.1])
+    ```
+    """
+
+    def __init__(self, name="info_nce", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def directed(self, logits, same):
+        same = ops.cast(same, logits.dtype)
+        target = same / ops.sum(same, axis=-1, keepdims=True)
+        return -ops.sum(target * ops.log_softmax(logits), axis=-1)
+
+
+@keras.saving.register_keras_serializable("mmkeras")
+class SigLIP(PairLoss):
+    """For every two embeddings of the batch by itself, whether they are a pair.
+
+    Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training". Wants
+    `EmbeddingPair(temperature=0.1, bias=-10.0)`, as most pairs are none.
+
+    Shapes: as `PairLoss`: labels `(batch,)`, pairs `(batch, 2, width)`.
+    """
+
+    def __init__(self, name="siglip", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def directed(self, logits, same):
+        return -ops.sum(ops.log_sigmoid(ops.where(same, logits, -logits)), axis=-1)
+
+
+@keras.saving.register_keras_serializable("mmkeras")
+class Triplet(PairLoss):
+    """A partner should be nearer than a stranger by a margin; strangers are semi-hard.
+
+    Schroff et al. 2015, "FaceNet": of the strangers of the batch that are farther than the partner
+    the nearest is taken, or, where none is farther, the farthest. Here near is a large product of
+    the two embeddings, which is the cosine with `EmbeddingPair(temperature=None)`. Of several
+    partners the farthest counts. A batch without strangers costs nothing.
+
+    Args:
+        margin: In units of the product.
+
+    Shapes: as `PairLoss`: labels `(batch,)`, pairs `(batch, 2, width)`.
+    """
+
+    def __init__(self, margin=0.2, name="triplet", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.margin = margin
+
+    def directed(self, logits, same):
+        stranger = ops.logical_not(same)
+        partner = ops.min(ops.where(same, logits, FAR), axis=-1, keepdims=True)
+        farther = ops.logical_and(stranger, logits < partner)
+        semi_hard = ops.max(ops.where(farther, logits, -FAR), axis=-1)
+        farthest = ops.min(ops.where(stranger, logits, FAR), axis=-1)
+        chosen = ops.where(ops.any(farther, axis=-1), semi_hard, farthest)
+        loss = ops.relu(self.margin + chosen - ops.squeeze(partner, -1))
+        return ops.where(ops.any(stranger, axis=-1), loss, 0.0)
+
+    def get_config(self):
+        return {**super().get_config(), "margin": self.margin}
