@@ -85,11 +85,14 @@ def arguments():
     add("--size", default="small", choices=["tiny", "small", "base"])
     add("--sequence-length", type=int, default=22)
     add("--dropout", type=float, default=0.3)
+    add("--feature-dropout", type=float, default=0.0, help="on what the backbone gives")
     add("--epochs", type=int, default=10)
     add("--batch-size", type=int, default=64)
     add("--learning-rate", type=float, default=1e-3)
-    add("--self-critical-epochs", type=int, default=0, help="further epochs, on CIDEr-D")
-    add("--self-critical-rate", type=float, default=3e-5, help="learning rate of these")
+    add("--weight-decay", type=float, default=0.01)
+    add("--self-critical-steps", type=int, default=0, help="further steps, on CIDEr-D and BLEU-4")
+    add("--self-critical-rate", type=float, default=1e-4, help="learning rate of these")
+    add("--truth", type=float, default=0.2, help="weight of the true captions in these")
     add("--beam-width", type=int, default=4)
     add("--length-penalty", type=float, default=0.6)
     add("--on-error", default="raise", choices=["raise", "skip"], help="at a broken photo")
@@ -129,7 +132,9 @@ def build(args, words):
             include_top=False,
             weights=None,
         )
-        encoder = mm.pretrained(backbone, weights=args.backbone_weights)
+        encoder = mm.pretrained(
+            backbone, weights=args.backbone_weights, dropout=args.feature_dropout
+        )
     return mm.image_captioning(
         words,
         args.image_size,
@@ -174,23 +179,24 @@ def train_model(args, model, train, valid):
         0.0, steps, warmup_target=args.learning_rate, warmup_steps=steps // 20
     )
     optimizer = keras.optimizers.AdamW(
-        rate, weight_decay=0.01, clipnorm=1.0, use_ema=True, ema_momentum=0.998
+        rate, weight_decay=args.weight_decay, clipnorm=1.0, use_ema=True, ema_momentum=0.998
     )
     mm.compile_task(trained, optimizer)
     watch = [mm.StopOnNaN()]
     fitted = trained.fit(data, validation_data=check, epochs=args.epochs, callbacks=watch)
     histories = [fitted.history]
-    if args.self_critical_epochs:
+    if args.self_critical_steps:
         if valid:
             before, _ = mm.evaluate(trained, valid, beam_width=args.beam_width)
-            print(f"Before self-critical training, on valid: {before['CIDEr-D']:.4f} CIDEr-D")
-        rewards = mm.CiderD.from_references(train["caption"]).rewards
-        samples = mm.self_critical(trained, train, rewards, seed=args.seed)
-        optimizer = keras.optimizers.Adam(args.self_critical_rate, clipnorm=1.0)
+            print(f"Before self-critical training, on valid:\n{mm.format_scores(before)}")
+        rewards = mm.CaptionReward(train["caption"])
+        samples = mm.self_critical(trained, train, rewards, truth=args.truth, seed=args.seed)
+        steps = args.self_critical_steps
+        rate = keras.optimizers.schedules.PolynomialDecay(args.self_critical_rate, steps, 0.0)
         trained.compile(
-            optimizer, {"caption": mm.TokenCrossentropy(reduction="sum_over_batch_size")}
+            keras.optimizers.Adam(rate, clipnorm=1.0), {"caption": mm.SelfCriticalLoss()}
         )
-        fitted = trained.fit(samples, epochs=args.self_critical_epochs, callbacks=watch)
+        fitted = trained.fit(samples, steps_per_epoch=steps, callbacks=watch)
         histories.append(fitted.history)
     return histories
 

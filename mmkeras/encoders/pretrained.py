@@ -39,7 +39,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
-def pretrained(backbone, trainable=False, scale="auto", weights=None, name="backbone"):
+def pretrained(backbone, trainable=False, scale="auto", weights=None, dropout=0.0, name="backbone"):
     """Use a pretrained network as an image encoder.
 
     Args:
@@ -54,6 +54,7 @@ def pretrained(backbone, trainable=False, scale="auto", weights=None, name="back
             `"none"` (the network does it), a layer such as the `ImageConverter` of a KerasHub
             preset, or `"auto"`, which knows `keras.applications` and is `"none"` for others.
         weights: A local file of weights to load first, see `load_backbone_weights`.
+        dropout: Rate on the features that it gives, which a few thousand photos overfit.
         name: Prefix of the layers' names.
 
     Returns:
@@ -92,18 +93,23 @@ def pretrained(backbone, trainable=False, scale="auto", weights=None, name="back
         x = (PixelScale(scale, name=f"{name}_scale") if isinstance(scale, str) else scale)(image)
         # A frozen network runs in inference mode: its batch statistics are weights too.
         features = backbone(x, training=None if trainable else False)
-        if len(features.shape) == 4:
-            return FlattenGrid(name=f"{name}_grid")(features), None
-        if len(features.shape) == 3:
-            return features, None
-        if len(features.shape) == 2:
-            return keras.layers.Reshape((1, -1), name=f"{name}_vector")(features), None
-        raise ValueError(
-            "`backbone` should give a grid, a sequence or a vector per picture. "
-            f"Received: output of shape {features.shape}"
-        )
+        sequence = _sequence(features, name)
+        return keras.layers.Dropout(dropout, name=f"{name}_dropout")(sequence), None
 
     return encoder
+
+
+def _sequence(features, name):
+    if len(features.shape) == 4:
+        return FlattenGrid(name=f"{name}_grid")(features)
+    if len(features.shape) == 3:
+        return features
+    if len(features.shape) == 2:
+        return keras.layers.Reshape((1, -1), name=f"{name}_vector")(features)
+    raise ValueError(
+        "`backbone` should give a grid, a sequence or a vector per picture. "
+        f"Received: output of shape {features.shape}"
+    )
 
 
 def _known_scale(backbone):

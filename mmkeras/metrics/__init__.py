@@ -3,6 +3,7 @@
 from mmkeras.metrics.bleu import Bleu
 from mmkeras.metrics.captions import caption_scores, format_scores
 from mmkeras.metrics.cider import CiderD, DocumentFrequency
+from mmkeras.metrics.rewards import CaptionReward
 from mmkeras.metrics.rouge import RougeL
 from mmkeras.metrics.speech import (
     CharacterErrorRate,
@@ -15,6 +16,7 @@ from mmkeras.metrics.tokenization import tokenize
 
 __all__ = [
     "Bleu",
+    "CaptionReward",
     "CharacterErrorRate",
     "CiderD",
     "DocumentFrequency",

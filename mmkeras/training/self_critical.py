@@ -9,26 +9,34 @@ from mmkeras.preprocessing import Features, Preprocessor
 INDEX = "record_index"
 
 
-def self_critical(task, records, rewards, batch_size=16, samples=5, seed=0):
+def self_critical(
+    task, records, rewards, batch_size=16, samples=5, temperature=0.6, truth=0.2, seed=0
+):
     """A data set of the model's own samples, weighted by how good they are.
 
     Policy gradient on the metric itself (Rennie et al. 2017, "Self-critical Sequence Training for
     Image Captioning") with the mean of an example's other samples as its baseline (Luo 2020, "A
     Better Variant of Self-Critical Sequence Training"). Each batch is sampled from the weights of
-    that moment, so plain `fit` does the training. The weights are negative for samples worse than
-    the baseline: compile with `TokenCrossentropy(reduction="sum_over_batch_size")`.
+    that moment, so plain `fit` does the training.
+
+    A model trained with label smoothing samples poorly at temperature 1, and then learns to be
+    sure of itself rather than right: so samples are drawn, and learnt, at a lower one. A true text
+    per example keeps the vocabulary from shrinking.
 
     Args:
         task: A Task with one text target, trained with cross-entropy first.
-        records: Columns of its inputs.
+        records: Columns of its inputs and its target, a list of references per record.
         rewards: A function `(texts, indices) -> array`: how good each text is for the record of
-            that index, such as `mm.CiderD.from_references(records["caption"]).rewards`.
-        batch_size: Records in a batch; it holds `samples` times as many sequences.
+            that index, such as `mm.CaptionReward(records["caption"])`.
+        batch_size: Records in a batch; it holds `samples + 1` times as many sequences.
         samples: How often each record is sampled, at least 2.
-        seed: Of the order and of the samples.
+        temperature: Of the samples.
+        truth: Weight of the true texts' cross-entropy beside the samples' term.
+        seed: Of the order, the samples and the choice of true texts.
 
     Returns:
         A `tf.data.Dataset` of one pass over the records; the last, uneven batch is left out.
+        Compile with a `SelfCriticalLoss` of the same `samples` and `temperature`.
 
     Raises:
         ValueError: if the task has not just one target, or `samples` is below 2.
@@ -39,10 +47,9 @@ def self_critical(task, records, rewards, batch_size=16, samples=5, seed=0):
     import keras
     import mmkeras as mm
 
-    scorer = mm.CiderD.from_references(train["caption"])
-    loss = mm.TokenCrossentropy(reduction="sum_over_batch_size")
-    model.compile(keras.optimizers.Adam(5e-5), loss={"caption": loss})
-    model.fit(mm.self_critical(model, train, scorer.rewards), epochs=5)
+    rewards = mm.CaptionReward(train["caption"])
+    model.compile(keras.optimizers.Adam(1e-4), loss={"caption": mm.SelfCriticalLoss()})
+    model.fit(mm.self_critical(model, train, rewards), epochs=1)
     ```
     """
     if len(task.preprocessor.targets) != 1:
@@ -69,13 +76,14 @@ def self_critical(task, records, rewards, batch_size=16, samples=5, seed=0):
     @tf.function(autograph=False)
     def write(x, draw):
         context = task.context(x)[target]
-        found = decoder.answer(**context, samples=samples, temperature=1.0, seed=draw)
+        found = decoder.answer(**context, samples=samples, temperature=temperature, seed=draw)
         ids = tf.reshape(found["ids"], [-1, decoder.max_length])
         lengths = tf.reshape(found["lengths"], [-1])
         end = tf.one_hot(lengths, decoder.max_length, decoder.end_id, 0, dtype=tf.int32)
         return ids + end, field.decode(ids)
 
     draws = iter(range(seed, 2**31))
+    random = np.random.default_rng(seed)
 
     def batches():
         for x in data:
@@ -84,13 +92,21 @@ def self_critical(task, records, rewards, batch_size=16, samples=5, seed=0):
             texts = [text.decode("utf-8", "replace") for text in texts.numpy()]
             won = np.asarray(rewards(texts, np.repeat(indices, samples)), "float32")
             advantage = _advantage(won.reshape(-1, samples))
-            x = {name: tf.repeat(value, samples, axis=0) for name, value in x.items()}
+            true = [random.choice(records[target][i]) for i in indices]
+            _, true, known = field.target(target, tf.constant(true))
             written = tf.cast(ids != 0, "float32")
-            weight = advantage.reshape(-1, 1) * written / tf.reduce_mean(written)
-            x[f"{target}_input"] = tf.concat(
-                [tf.fill([len(texts), 1], decoder.start_id), ids[:, :-1]], axis=1
+            labels = _beside(ids, true, samples)
+            weight = _beside(
+                advantage.reshape(-1, 1) * written / tf.reduce_sum(written),
+                truth * known / tf.reduce_sum(known),
+                samples,
             )
-            yield x, {target: ids}, {target: weight}
+            # The loss divides by the number of all tokens, padding too.
+            weight *= tf.cast(tf.size(labels), "float32")
+            x = {name: tf.repeat(value, samples + 1, axis=0) for name, value in x.items()}
+            start = tf.fill([tf.shape(labels)[0], 1], decoder.start_id)
+            x[f"{target}_input"] = tf.concat([start, labels[:, :-1]], axis=1)
+            yield x, {target: labels}, {target: weight}
 
     length = (None, decoder.max_length)
     specs = {
@@ -104,6 +120,13 @@ def self_critical(task, records, rewards, batch_size=16, samples=5, seed=0):
     )
     made = tf.data.Dataset.from_generator(batches, output_signature=signature)
     return made.apply(tf.data.experimental.assert_cardinality(rows // batch_size))
+
+
+def _beside(sampled, true, samples):
+    """Rows of all samples and rows of true texts -> each example's samples, then its true text."""
+    length = sampled.shape[1]
+    sampled = tf.reshape(sampled, [-1, samples, length])
+    return tf.reshape(tf.concat([sampled, true[:, None]], axis=1), [-1, length])
 
 
 def _advantage(won):

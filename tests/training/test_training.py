@@ -81,7 +81,7 @@ def test_self_critical_training_raises_the_reward(task, records):
     """The reward is the share of the word "dog"; sampled captions come to hold it."""
     frozen, rest = mm.split_frozen(task)
     features = mm.precompute(frozen, records["image"], task.preprocessor.inputs["image"])
-    columns = {"image": features}
+    columns = {**records, "image": features}
     seen = []
 
     def reward(texts, indices):
@@ -89,11 +89,9 @@ def test_self_critical_training_raises_the_reward(task, records):
         seen.append([text.split().count("dog") / 5 for text in texts])
         return np.array(seen[-1])
 
-    rest.compile(
-        keras.optimizers.Adam(1e-2),
-        {"caption": mm.TokenCrossentropy(reduction="sum_over_batch_size")},
-    )
-    data = mm.self_critical(rest, columns, reward, batch_size=4, samples=8)
+    options = {"samples": 8, "temperature": 0.9}
+    rest.compile(keras.optimizers.Adam(1e-2), {"caption": mm.SelfCriticalLoss(**options)})
+    data = mm.self_critical(rest, columns, reward, batch_size=4, truth=0.01, **options)
     assert len(data) == 1
     rest.fit(data, epochs=20, verbose=0)
     assert np.mean(seen[-5:]) > np.mean(seen[:5]) + 0.3
