@@ -4,12 +4,11 @@ For `dataset(..., augment=)` in training; no part of a field, so never in what i
 """
 
 import functools
-import io
 
 import numpy as np
 import tensorflow as tf
 
-from mmkeras.preprocessing.field import read_bytes
+from mmkeras.preprocessing.audio import Audio
 
 # Lengths of Fourier transforms are multiples of this, which keeps most of them quick; and so much
 # silence at the end keeps it from ringing into the start.
@@ -96,11 +95,12 @@ def random_speed(samples, seed, factors=(0.9, 1.1)):
 def change_speed(samples, factor):
     """Makes a recording faster, and higher with it, by a factor: `n` samples -> `n / factor`.
 
-    By way of the spectrum, so that no frequency folds into another.
+    By way of the spectrum, so that no frequency folds into another. Quick for any factor;
+    `resample` is for rates, where it is exact.
 
     Args:
         samples: `float32`, `(samples,)`.
-        factor: scalar above 0; twice as many samples per second make a factor of 0.5.
+        factor: scalar above 0.
     """
     before = tf.shape(samples)[0]
     whole = _whole_blocks(before)
@@ -179,7 +179,7 @@ class Sounds:
 
 
 def read_sounds(name, files, rate):
-    """Reads files of any format and rate that soundfile knows.
+    """Reads recordings, as `Audio` takes them.
 
     Args:
         name: of the argument that holds the files, for errors.
@@ -194,29 +194,15 @@ def read_sounds(name, files, rate):
     """
     if isinstance(files, str | bytes):
         raise ValueError(f"`{name}` should be a list of files. Received: {name}={files!r:.80}")
-    sounds = []
+    field, sounds = Audio(rate, "waveform"), []
     for file in files:
         try:
-            sounds.append(_read(file, rate))
+            sounds.append(field.signal(field.load(file)).numpy())
         except (ValueError, OSError) as error:
-            raise ValueError(f"`{name}` should hold files of sound. Received: {error}") from None
+            raise ValueError(f"`{name}` should hold files of sound. {error}") from None
+        if not sounds[-1].any():
+            raise ValueError(f"`{name}` should hold files of sound. Received: {file!r}, silent")
     return Sounds(sounds)
-
-
-def _read(file, rate):
-    # Only those who mix files in need it.
-    import soundfile
-
-    try:
-        samples, own_rate = soundfile.read(
-            io.BytesIO(read_bytes(file)), dtype="float32", always_2d=True
-        )
-    except soundfile.SoundFileError as error:
-        raise ValueError(f"{str(file)!r}: {error}") from None
-    samples = samples.mean(axis=1)
-    if not np.isfinite(samples).all() or not samples.any():
-        raise ValueError(f"{str(file)!r}: silent, or not all numbers")
-    return samples if own_rate == rate else change_speed(samples, own_rate / rate).numpy()
 
 
 def _sometimes(step, chance, samples, seed):

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mmkeras.data import dataset
+from mmkeras.preprocessing import Preprocessor
+from mmkeras.preprocessing.audio import Audio
 from mmkeras.preprocessing.audio_augmentation import (
     Sounds,
     audio_augmentation,
@@ -224,3 +227,19 @@ class TestFiles:
         augment = audio_augmentation(None, None, noise=[files / "hum.wav"], chance=0.3)
         changed = [bool((augment(speech, (0, i)) != speech).numpy().any()) for i in range(100)]
         assert 18 <= sum(changed) <= 42
+
+
+def test_in_a_pipeline(files):
+    fields = Preprocessor({"audio": Audio(RATE, bands=8, normalization=None)}, {})
+    records = {"audio": [str(files / "hum.wav"), str(files / "hiss.flac")] * 4}
+
+    def frames(epoch, **options):
+        batches = dataset(records, fields, 1, **options)
+        batches.epoch = epoch
+        return [int(x["audio_mask"].numpy().sum()) for x in batches]
+
+    augment = {"audio": audio_augmentation(noise=[files / "hiss.flac"])}
+    assert set(frames(0)) == {20, 100}
+    changed = frames(0, augment=augment)
+    assert changed == frames(0, augment=augment) != frames(1, augment=augment)
+    assert len(set(changed)) > 4
