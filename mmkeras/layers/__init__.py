@@ -1,7 +1,9 @@
 """Layers that encoders, fusions and decoders are made of."""
 
+from mmkeras.layers.alignment import EmbeddingPair, Similarity
 from mmkeras.layers.attention import AdditiveAttention, Attention, attend
 from mmkeras.layers.linear import LayerNorm, Linear
+from mmkeras.layers.pooling import masked_mean
 from mmkeras.layers.position import LearnedPositions
 from mmkeras.layers.recurrent import LSTM
 from mmkeras.layers.shapes import FlattenGrid
@@ -11,11 +13,14 @@ __all__ = [
     "LSTM",
     "AdditiveAttention",
     "Attention",
+    "EmbeddingPair",
     "FeedForward",
     "FlattenGrid",
     "LayerNorm",
     "LearnedPositions",
     "Linear",
+    "Similarity",
     "TransformerBlock",
     "attend",
+    "masked_mean",
 ]
