@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from mmkeras.decoders.prefix_search import BLANK_ID, IMPOSSIBLE
+from mmkeras.decoders.prefix_search import BLANK_ID, IMPOSSIBLE, per_frame
 
 
 def align(log_probs, ids):
@@ -71,22 +71,21 @@ def _forward(values, states):
 
     first = tf.where(tf.range(tf.shape(states)[1]) == 0, 0.0, IMPOSSIBLE)
     first = tf.broadcast_to(first[None], tf.shape(states))
-    choices = tf.TensorArray(tf.uint8, frames, element_shape=[None, None])
+    choices = per_frame(frames, tf.zeros_like(states, tf.uint8))
     _, score, choices = tf.while_loop(
         lambda frame, *_: frame < frames, body, (tf.constant(0), first, choices)
     )
-    shape = tf.concat([[frames], tf.shape(states)], axis=0)
-    return score, tf.reshape(choices.stack(), shape)
+    return score, choices.stack()
 
 
 def _backward(choices, state):
     """The state of every frame, `(batch, frames)`, from that of the last one."""
-    frames = tf.shape(choices)[0]
+    frames = tf.shape(choices)[0] - 1
 
     def body(frame, state, path):
         back = tf.gather(choices[frame], state, batch_dims=1)
         return frame - 1, state - tf.cast(back, tf.int32), path.write(frame, state)
 
-    path = tf.TensorArray(tf.int32, frames, element_shape=[None])
+    path = per_frame(frames, state)
     *_, path = tf.while_loop(lambda frame, *_: frame >= 0, body, (frames - 1, state, path))
-    return tf.transpose(tf.reshape(path.stack(), [frames, tf.shape(state)[0]]))
+    return tf.transpose(path.stack()[:frames])

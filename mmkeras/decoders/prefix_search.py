@@ -132,7 +132,7 @@ class PrefixSearch:
         values, tokens = self._candidates(log_probs)
         frames = tf.shape(log_probs)[0]
         beams = {key: value for key, value in state.items() if key != "ids"}
-        history = tf.TensorArray(tf.int32, frames, element_shape=[None, self.beam_width])
+        history = per_frame(frames, tf.zeros_like(state["last"]))
 
         def body(frame, history, beams):
             chosen = tokens[frame] if tokens.shape[0] != 1 else tokens[0]
@@ -231,21 +231,25 @@ class PrefixSearch:
 
     def _trace(self, history, frames, ids, vocabulary):
         """The texts of the beam: those before these frames, and what these frames wrote."""
-        shape = [frames, tf.shape(ids)[0], self.beam_width]
-        history = tf.reshape(history.stack(), shape)
-        written = tf.TensorArray(tf.int32, frames, element_shape=[None, self.beam_width])
+        history = history.stack()
+        written = per_frame(frames, history[0])
 
         def body(frame, place, written):
             step = tf.gather(history[frame], place, batch_dims=1)
             return frame - 1, step // vocabulary, written.write(frame, step % vocabulary)
 
-        place = tf.repeat(tf.range(self.beam_width)[None], shape[1], axis=0)
+        place = tf.repeat(tf.range(self.beam_width)[None], tf.shape(ids)[0], axis=0)
         _, place, written = tf.while_loop(
             lambda frame, *_: frame >= 0, body, (frames - 1, place, written)
         )
         before = tf.gather(ids, place, batch_dims=1)
-        written = tf.transpose(tf.reshape(written.stack(), shape), [1, 2, 0])
+        written = tf.transpose(written.stack()[:frames], [1, 2, 0])
         return to_left(tf.concat([before, written], axis=-1))
+
+
+def per_frame(frames, like):
+    """An array to be written frame by frame, and one element more: of none no shape is known."""
+    return tf.TensorArray(like.dtype, frames + 1, element_shape=like.shape).write(frames, like)
 
 
 def to_left(ids):

@@ -81,5 +81,7 @@ def test_a_graph_of_free_shapes():
         input_signature=[tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None], tf.int32)],
         autograph=False,
     )
-    log_probs, ids = log_probabilities(0), np.array([[1, 2, 0]], "int32")
+    ids = np.array([[1, 2, 0]], "int32")
+    assert run(np.zeros([1, 0, 4], "float32"), ids)["frames"].shape == (1, 3, 2)
+    log_probs = log_probabilities(0)
     np.testing.assert_array_equal(run(log_probs, ids)["frames"], align(log_probs, ids)["frames"])

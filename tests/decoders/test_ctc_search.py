@@ -164,7 +164,7 @@ def test_a_graph_of_core_ops_with_free_batch_and_frames():
         input_signature=[tf.TensorSpec([None, None, 5])],
         autograph=False,
     )
-    for shape in ((2, 7), (1, 3), (0, 4)):
+    for shape in ((2, 7), (1, 0), (0, 4)):
         log_probs = log_probabilities(1, *shape, 5)
         expected = whole(search, log_probs)
         np.testing.assert_array_equal(run(log_probs)["ids"], expected["ids"])
