@@ -59,7 +59,8 @@ def write_speech_report(
         history: What `fit` returns, or its dict of lists; or a list of these, one per stage.
         alignments: `{record: [(token, weights)]}`: for each token in turn an array `(frames,)` of
             where in the recording it is, 0 or more, such as its probability under CTC or its
-            attention. The frames, any number, are spread evenly over the recording.
+            attention. The frames, any number, are spread evenly over the recording. None for
+            what the task explains of a few records, if it does.
         title: Heading; None for the task's name.
         notes: Text under the heading; an empty line parts paragraphs.
         details: Dict of further rows for the table of the run, such as `{"seed": 0}`.
@@ -86,7 +87,11 @@ def write_speech_report(
     recordings, references = _columns(records, source, target)
     if hypotheses is None:
         hypotheses = task.infer({source: recordings}, **options)[target]
-    alignments = alignments or {}
+    if alignments is None:
+        alignments = {
+            row: _explained(task, source, target, recordings[row], options)
+            for row in _spread(len(recordings))
+        }
     _check_alignments(alignments, len(recordings))
     speakers = records.get("speaker")
     scores = speech_scores(hypotheses, references, speakers)
@@ -130,6 +135,30 @@ def _columns(records, *names):
             f"Received: columns of lengths {lengths}"
         )
     return [list(records[name]) for name in names]
+
+
+def _spread(rows):
+    return sorted({round(i) for i in np.linspace(0, rows - 1, min(rows, _SAMPLES))})
+
+
+def _explained(task, source, target, recording, options):
+    """Tokens of a task's answer with the frames they were said in, or their attention."""
+    raw = task.raw_tensors({source: [task.preprocessor.inputs[source].load(recording)]})
+    context = task.context(task.preprocess(raw))[target]
+    head = task.get_layer(target)
+    ids = head.answer(**context, **options)["ids"][:, 0]
+    if hasattr(head, "align"):
+        found = {name: np.asarray(x)[0] for name, x in head.align(**context, ids=ids).items()}
+        frame = np.arange(context["context"].shape[1])
+        said = (frame >= found["frames"][:, :1]) & (frame < found["frames"][:, 1:])
+        weights = said * found["confidence"][:, None]
+    elif hasattr(head, "explain"):
+        weights = np.asarray(head.explain(ids, **context)["attention"])[0]
+    else:
+        return []
+    tokens = np.asarray(task.preprocessor.targets[target].decode(ids[..., None]))[0]
+    told = [token.decode("utf-8", "replace") for token in tokens.tolist()]
+    return list(zip(told, weights, strict=True))[: int(np.count_nonzero(ids))]
 
 
 def _check_alignments(alignments, rows):
@@ -228,8 +257,7 @@ class _Utterances:
 
     def sections(self):
         rows = len(self.recordings)
-        spread = sorted({round(i) for i in np.linspace(0, rows - 1, min(rows, _SAMPLES))})
-        shown = [*self.alignments] or spread
+        shown = [*self.alignments] or _spread(rows)
         lead = (
             "What was said over what was heard: "
             '<span class="edits key"><span class="substitute">taken for another</span> '

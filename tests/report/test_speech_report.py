@@ -35,6 +35,23 @@ class Recording(Field):
         return tf.audio.decode_wav(raw)[0][:, 0]
 
 
+class Head:
+    """Hears "yes" in every recording, in the frames 2 to 4 of 10."""
+
+    def answer(self, context, context_mask=None, **options):
+        return {"ids": tf.constant([[[4, 0]]])}
+
+    def align(self, context, context_mask=None, *, ids):
+        return {"frames": tf.constant([[[2, 5], [0, 0]]]), "confidence": tf.constant([[0.5, 0]])}
+
+
+class Attending(Head):
+    align = property()
+
+    def explain(self, ids, context, context_mask=None):
+        return {"attention": tf.one_hot([[7, 0]], 10)}
+
+
 def recording(hertz, seconds):
     samples = 0.5 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)
     file = io.BytesIO()
@@ -59,6 +76,10 @@ def task():
         layers=model.layers,
         trainable_weights=model.trainable_weights,
         count_params=model.count_params,
+        raw_tensors=lambda columns: columns,
+        preprocess=lambda raw: raw,
+        context=lambda inputs: {"transcript": {"context": tf.zeros([1, 10, 4])}},
+        get_layer=lambda name: Head(),
         infer=lambda inputs, **options: {"transcript": HEARD[: len(inputs["audio"])]},
     )
 
@@ -218,12 +239,25 @@ def test_the_task_answers_and_little_is_given(task, records, tmp_path):
     few = {name: records[name][:1] for name in ("audio", "transcript")}
     page = Page(write_speech_report(tmp_path / "r.html", task, few, unit="character"))
     assert "word error rate 0.0 %" in page.text
+    (ridge,) = page.all("polygon")
+    assert ridge["points"].startswith("96.0,210 144.0,210.0 240.0,48.1 ")
     for left_out in ("Training", "By speaker", "Worst", "Most frequent"):
         assert left_out not in page.text
 
 
+def test_attention_is_drawn_where_nothing_is_aligned(task, records, tmp_path):
+    attending = types.SimpleNamespace(**{**vars(task), "get_layer": lambda name: Attending()})
+    few = {name: records[name][:1] for name in ("audio", "transcript")}
+    page = Page(write_speech_report(tmp_path / "r.html", attending, few))
+    (line,) = [a for a in page.all("line") if "ridge" in a["class"]]
+    assert line["x1"] == "720.0"
+    page = Page(write_speech_report(tmp_path / "r.html", attending, few, alignments={}))
+    assert page.all("polygon") == []
+
+
 def test_what_does_not_fit_is_named(task, records, tmp_path):
     def write(records=records, hypotheses=HEARD, **options):
+        options = {"alignments": {}, **options}
         write_speech_report(tmp_path / "r.html", task, records, hypotheses, **options)
 
     with pytest.raises(ValueError, match=r"one text for each hypothesis.*1 hyp"):
