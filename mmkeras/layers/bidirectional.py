@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from mmkeras.layers.dropout import ByteDropout
 from mmkeras.layers.linear import LayerNorm, Linear
 
 # Steps laid out one by one in the body of the loop, whose every turn has a price.
@@ -220,7 +221,7 @@ class RecurrentBlock(keras.layers.Layer):
         self.norm.build(x_shape)
         self.lstm = MaskedLSTM(self.units, self.bidirectional, name="lstm")
         self.lstm.build(x_shape)
-        self.drop = keras.layers.Dropout(self.dropout)
+        self.drop = ByteDropout(self.dropout)
 
     def initial_state(self, batch):
         return self.lstm.initial_state(batch)

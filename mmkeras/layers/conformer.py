@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from mmkeras.layers.attention import mask_bias
+from mmkeras.layers.dropout import ByteDropout
 from mmkeras.layers.linear import LayerNorm, Linear
 from mmkeras.layers.subsampling import hide
 from mmkeras.layers.transformer import FeedForward
@@ -75,18 +76,21 @@ class RotaryAttention(keras.layers.Layer):
                 "seen": mask[:, length:],
             }
         turns = self._turns(ops.shape(keys)[2])
-        query = _turn(query * self._head_width**-0.5, [turn[-length:] for turn in turns])
+        scale = self._head_width**-0.5
+        query = _turn(query, [turn[-length:] * scale for turn in turns])
         scores = ops.einsum("bhqd,bhkd->bhqk", query, _turn(keys, turns))
         result = ops.matmul(ops.softmax(scores + self._bias(mask, length, scores.dtype)), values)
         result = ops.transpose(result, (0, 2, 1, 3))
         return self.out(ops.reshape(result, (-1, length, self.heads * self._head_width))), state
 
     def _turns(self, length):
-        """Cosines and sines of every position's angles, each `(length, head width / 2)`."""
+        """Cosines and sines of every position's angles, each `(length, head width)`."""
         pairs = self._head_width // 2
         speeds = SLOWEST_TURN ** -(np.arange(pairs, dtype="float32") / pairs)
         angles = ops.cast(ops.arange(length), "float32")[:, None] * speeds
-        return [ops.cast(turn, self.compute_dtype) for turn in (ops.cos(angles), ops.sin(angles))]
+        cosine, sine = ops.cos(angles), ops.sin(angles)
+        turns = ops.concatenate([cosine, cosine], -1), ops.concatenate([-sine, sine], -1)
+        return [ops.cast(turn, self.compute_dtype) for turn in turns]
 
     def _bias(self, mask, length, dtype):
         """`(batch, 1, length or 1, keys)`: hides padding, and chunks too early or too late."""
@@ -114,7 +118,7 @@ def _turn(x, turns):
     """Turns the two halves of the last axis against each other, as pairs."""
     cosine, sine = turns
     one, other = ops.split(x, 2, axis=-1)
-    return ops.concatenate([one * cosine - other * sine, other * cosine + one * sine], axis=-1)
+    return x * cosine + ops.concatenate([other, one], axis=-1) * sine
 
 
 @keras.saving.register_keras_serializable("mmkeras")
@@ -205,7 +209,7 @@ class ConformerBlock(keras.layers.Layer):
         self.norms = [LayerNorm(name=f"norm{i}") for i in range(5)]
         for norm in self.norms:
             norm.build(x_shape)
-        self.drop = keras.layers.Dropout(self.dropout)
+        self.drop = ByteDropout(self.dropout)
 
     def initial_state(self, batch):
         return {
@@ -272,7 +276,7 @@ class RotaryBlock(keras.layers.Layer):
         self.feed_norm.build(x_shape)
         self.feed = FeedForward(self.units or 4 * x_shape[-1], name="feed")
         self.feed.build(x_shape)
-        self.drop = keras.layers.Dropout(self.dropout)
+        self.drop = ByteDropout(self.dropout)
 
     def initial_state(self, batch):
         return self.attention.initial_state(batch)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from mmkeras.layers.dropout import ByteDropout
 from mmkeras.layers.linear import Linear
 
 
@@ -61,7 +62,7 @@ class Subsampling(keras.layers.Layer):
             bands, depth = -(-bands // 2), self.channels
         self.project = Linear(self.width, name="project")
         self.project.build((None, None, bands * depth))
-        self.drop = keras.layers.Dropout(self.dropout)
+        self.drop = ByteDropout(self.dropout)
 
     def initial_state(self, batch):
         return [ops.zeros((batch, *shape), self.compute_dtype) for shape in self._past_shapes]
