@@ -4,23 +4,25 @@ import keras
 import numpy as np
 
 from mmkeras.data import dataset
-from mmkeras.metrics import CiderD, caption_scores
+from mmkeras.metrics import CiderD, caption_scores, speech_scores
 from mmkeras.preprocessing import Preprocessor
 
 
 def evaluate(task, records, batch_size=32, progress=True, **options):
-    """Caption every record and score the captions against its references.
+    """Answer every record and score the answers against its references.
 
     Args:
         task: A Task with one text target.
-        records: Columns of its inputs, and of its target: a list of references per record.
+        records: Columns of its inputs, and of its target: a list of references per record, or one
+            transcript; of transcripts also `speaker`, for a table by speaker.
         batch_size: Records at once.
         progress: Whether to show a progress bar.
         **options: Of the search, such as `beam_width=4`, see `mmkeras.decoders.search.search`.
 
     Returns:
-        The scores, as `mm.caption_scores` gives them, with "CIDEr-D shuffled": the score when
-        each caption is held against another record's references. And the answers, a list.
+        The scores, and the answers, a list. Scores of captions are as `mm.caption_scores` gives
+        them, with "CIDEr-D shuffled": the score when each caption is held against another record's
+        references. Scores of transcripts are as `mm.speech_scores` gives them.
 
     Raises:
         ValueError: if the task has not just one target, or there is no record.
@@ -47,8 +49,19 @@ def evaluate(task, records, batch_size=32, progress=True, **options):
         part = {name: values[start : start + batch_size] for name, values in inputs.items()}
         answers += task.infer(part, batch_size, **options)[target]
         bar.update(len(answers))
+    return SCORES[task.preprocessor.targets[target].scored_as](answers, target, records), answers
+
+
+def _as_captions(answers, target, records):
     references = [[text] if isinstance(text, str) else list(text) for text in records[target]]
-    return caption_scores(answers, references, shuffle_seed=0 if rows > 1 else None), answers
+    return caption_scores(answers, references, shuffle_seed=0 if len(answers) > 1 else None)
+
+
+def _as_speech(answers, target, records):
+    return speech_scores(answers, records[target], records.get("speaker"))
+
+
+SCORES = {"captions": _as_captions, "speech": _as_speech}
 
 
 def baselines(train, test, field, seed=0):

@@ -77,7 +77,7 @@ class Task(keras.Model):
         return raw
 
     def serve_function(self, method="serve", **options):
-        """`serve` or `explain` with these options, compiled; traced once per options."""
+        """`serve`, `explain` or `timestamps` with these options, compiled; traced once."""
         functions = self.__dict__.setdefault("_serve_functions", {})
         key = (method, *sorted(options.items()))
         if key not in functions:
@@ -106,23 +106,44 @@ class Task(keras.Model):
         return self.answer(self.context(self.preprocess(raw)), **options)
 
     def explain(self, raw, **options):
-        """As `serve` with one answer each, and where each token looked.
+        """As `serve` with one answer each, and how it came about.
 
         Returns:
-            A dict of tensors: what `serve` gives; and for each target whose decoder attends,
-            `NAME_tokens` `(batch, length)`, its tokens as strings, empty after the end, and
-            `NAME_attention` `(batch, length, context length)`, weights that sum to 1 per token.
+            A dict of tensors: what `serve` gives; and for each target `NAME_tokens`
+            `(batch, length)`, its tokens as strings, empty after the end, and what its head's
+            `explain` gives: of a decoder `NAME_attention` `(batch, length, context length)`,
+            weights that sum to 1 per token.
         """
         context = self.context(self.preprocess(raw))
         found = self._search(context, **options)
         explained = self._decode(found, first=True)
         for name, field in self.preprocessor.targets.items():
-            head, ids = self.get_layer(name), found[name]["ids"][:, 0]
-            start = tf.fill([tf.shape(ids)[0], 1], head.start_id)
-            read = tf.concat([start, ids[:, :-1]], axis=1)
+            ids = found[name]["ids"][:, 0]
             explained[f"{name}_tokens"] = field.decode(ids[..., None])
-            explained[f"{name}_attention"] = head.attention(read, **context[name])
+            more = self.get_layer(name).explain(ids, **context[name])
+            explained |= {f"{name}_{key}": value for key, value in more.items()}
         return explained
+
+    def timestamps(self, raw, **options):
+        """As `serve` with one answer each, and when each word of it was said.
+
+        Returns:
+            A dict of tensors: what `serve` gives; and for each target that is aligned to a
+            recording `NAME_words` `(batch, words)`, empty after the last, `NAME_seconds`
+            `(batch, words, 2)`, begin and end, and `NAME_confidence` `(batch, words)`, 0 to 1.
+        """
+        context = self.context(self.preprocess(raw))
+        found = self._search(context, **options)
+        timed = self._decode(found, first=True)
+        for name, field in self.preprocessor.targets.items():
+            ids = found[name]["ids"][:, 0]
+            said = self.get_layer(name).explain(ids, **context[name])
+            words = field.words(ids, said["frames"], said["confidence"])
+            frame = self.preprocessor.inputs[field.source].frame_seconds * field.subsampling
+            timed[f"{name}_words"] = words["words"]
+            timed[f"{name}_seconds"] = tf.cast(words["frames"], tf.float32) * frame
+            timed[f"{name}_confidence"] = words["confidence"]
+        return timed
 
     def preprocess(self, raw):
         """Raw tensors as `signature` says -> the model's input tensors."""
@@ -135,10 +156,11 @@ class Task(keras.Model):
     def context(self, inputs):
         """Input tensors -> what each target's head attends to, `{target: {argument: tensor}}`."""
         rows = tf.shape(next(iter(inputs.values())))[0]
-        # TensorFlow's convolutions give a wrong shape for no rows; so there is always one.
+        # TensorFlow's convolutions give a wrong shape for no rows; so there is always one, of one
+        # frame at least.
         filler = tf.cast(rows == 0, tf.int32)
         inputs = {
-            name: tf.pad(x, [[0, filler]] + [[0, 0]] * (len(x.shape) - 1))
+            name: tf.pad(x, [[0, 0 if size else filler] for size in x.shape])
             for name, x in inputs.items()
         }
         contexts = self._context_model()(inputs, training=False)
@@ -165,14 +187,14 @@ class Task(keras.Model):
 
     def _context_model(self):
         if "_context" not in self.__dict__:
-            heads = {name: self._head_arguments(name) for name in self.preprocessor.targets}
+            heads = {name: self.head_arguments(name) for name in self.preprocessor.targets}
             own = {f"{name}_input" for name in heads}
             inputs = {name: x for name, x in self.input.items() if name not in own}
             # Kept out of Keras's tracking: its layers are this model's own.
             self.__dict__["_context"] = keras.Model(inputs, heads)
         return self.__dict__["_context"]
 
-    def _head_arguments(self, name):
+    def head_arguments(self, name):
         """The tensors that the head `name` was called with, but for its own `name_input`."""
         layer, node, _ = self.output[name]._keras_history
         arguments = layer._inbound_nodes[node].arguments

@@ -27,7 +27,8 @@ ALLOWED = {
     "evaluation": {"data", "metrics", "preprocessing"},
     "explanation": {"layers", "preprocessing"},
     "report": {"explanation", "metrics", "version"},
-    "serving": {"version"},
+    "streaming": set(),
+    "serving": {"streaming", "version"},
     "cli": {"startup", "version"},
     "__main__": {"cli"},
 }

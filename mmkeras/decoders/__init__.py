@@ -1,7 +1,18 @@
 """Decoders write a target token by token; search chooses the tokens."""
 
+from mmkeras.decoders.ctc import CTC, CTCLoss
 from mmkeras.decoders.decoder import Decoder
+from mmkeras.decoders.joint import JointDecoder
+from mmkeras.decoders.language_model import NgramLanguageModel
 from mmkeras.decoders.lstm import LSTMDecoder
 from mmkeras.decoders.transformer import TransformerDecoder
 
-__all__ = ["Decoder", "LSTMDecoder", "TransformerDecoder"]
+__all__ = [
+    "CTC",
+    "CTCLoss",
+    "Decoder",
+    "JointDecoder",
+    "LSTMDecoder",
+    "NgramLanguageModel",
+    "TransformerDecoder",
+]

@@ -66,6 +66,12 @@ class Decoder(keras.layers.Layer):
         """Where each position of ids `(batch, length)` looked: `(batch, length, context)`."""
         return self.forward(ids, self.initial_state(context, context_mask))[2]
 
+    def explain(self, ids, context, context_mask=None):
+        """Answers `(batch, length)` -> `attention`, where each of their tokens looked."""
+        start = ops.full((ops.shape(ids)[0], 1), self.start_id, dtype=ids.dtype)
+        read = ops.concatenate([start, ids[:, :-1]], axis=1)
+        return {"attention": self.attention(read, context, context_mask)}
+
     def answer(self, context, context_mask=None, max_length=None, **options):
         """Decode from a context; options as in `mmkeras.decoders.search.search`.
 

@@ -1,5 +1,6 @@
 """Fields: the codecs between what people have (files, strings) and what models see (tensors)."""
 
+from mmkeras.preprocessing.audio import Audio
 from mmkeras.preprocessing.audio_augmentation import audio_augmentation
 from mmkeras.preprocessing.augmentation import image_augmentation
 from mmkeras.preprocessing.features import Features
@@ -15,6 +16,7 @@ from mmkeras.preprocessing.tokenizers import (
 )
 
 __all__ = [
+    "Audio",
     "CharacterTokenizer",
     "Features",
     "Field",

@@ -161,6 +161,12 @@ class Audio(Field):
             mean, variance = (np.float32(each) for each in self.normalization)
         return (features - mean) / tf.sqrt(variance + _EPSILON)
 
+    @property
+    def streams(self):
+        """Whether recordings may come in pieces, see `stream`."""
+        centered = self.centered and self.kind == "log_mel"
+        return not centered and self.normalization not in ("utterance", "whisper")
+
     def first_tail(self, *shape):
         """What `stream` takes as `tail` at the beginning of streams, `(*shape, kept)`."""
         kept = first_tail(self.sample_rate) if self.kind == "log_mel" else 0
@@ -183,8 +189,7 @@ class Audio(Field):
         Raises:
             ValueError: when the field needs the whole recording.
         """
-        whole = self.normalization in ("utterance", "whisper")
-        if whole or (self.centered and self.kind == "log_mel"):
+        if not self.streams:
             raise ValueError(
                 "A stream needs an `Audio` with `centered=False` and a `normalization` of None or "
                 f"(mean, variance). Received: centered={self.centered} and "
@@ -249,6 +254,12 @@ class Audio(Field):
         if self.kind == "waveform":
             return samples
         return np.maximum(samples // window_and_hop(self.sample_rate)[1], 1)
+
+    @property
+    def frame_seconds(self):
+        """How far apart frames are."""
+        hop = 1 if self.kind == "waveform" else window_and_hop(self.sample_rate)[1]
+        return hop / self.sample_rate
 
     def input(self, name):
         return (

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras.preprocessing.field import Field
+from mmkeras.preprocessing.tokenizers import WordTokenizer
 
 
 @keras.saving.register_keras_serializable("mmkeras")
@@ -36,6 +37,7 @@ class Text(Field):
     """
 
     per_example = False
+    scored_as = "captions"
 
     def __init__(self, tokenizer, sequence_length=32, markers=True, **kwargs):
         super().__init__(**kwargs)
@@ -161,6 +163,8 @@ class Transcript(Text):
     ```
     """
 
+    scored_as = "speech"
+
     def __init__(
         self,
         tokenizer,
@@ -195,6 +199,45 @@ class Transcript(Text):
                 if fault:
                     found.setdefault(i, fault)
         return found
+
+    def words(self, ids, frames, confidence):
+        """Tokens and when they were said -> words and when they were, in TensorFlow ops.
+
+        Args:
+            ids: `(batch, length)`, padded with 0.
+            frames: `(batch, length, 2)`, first frame of each token and the one after its last.
+            confidence: `(batch, length)`.
+
+        Returns:
+            A dict of `words` `(batch, words)`, empty strings after the last one, `frames`
+            `(batch, words, 2)` and `confidence` `(batch, words)`, the mean of its tokens.
+        """
+        pieces = self.decode(ids[..., tf.newaxis])
+        bare = tf.strings.strip(pieces)
+        spaced = tf.strings.substr(pieces, 0, 1) == " "
+        whole = isinstance(self.tokenizer, WordTokenizer)
+        first = tf.range(tf.shape(ids)[1]) == 0
+        place = tf.cumsum(tf.cast(spaced | first | whole, tf.int32), axis=1) - 1
+        # A space by itself belongs to no word, and neither does padding.
+        spoken = tf.strings.length(bare) > 0
+        count = tf.reduce_max(tf.where(spoken, place + 1, 0))
+        place = tf.where(spoken, place, count)
+        rows = tf.shape(ids)[0]
+        flat = tf.reshape(place + tf.range(rows)[:, tf.newaxis] * (count + 1), [-1])
+
+        def gathered(reduce, x):
+            found = reduce(tf.reshape(x, [-1]), flat, rows * (count + 1))
+            return tf.reshape(found, [rows, count + 1])[:, :count]
+
+        start = gathered(tf.math.unsorted_segment_min, frames[..., 0])
+        end = gathered(tf.math.unsorted_segment_max, frames[..., 1])
+        words = gathered(tf.strings.unsorted_segment_join, bare)
+        there = tf.strings.length(words) > 0
+        return {
+            "words": words,
+            "frames": tf.where(there[..., tf.newaxis], tf.stack([start, end], axis=-1), 0),
+            "confidence": gathered(tf.math.unsorted_segment_mean, confidence),
+        }
 
     def get_config(self):
         return {**super().get_config(), "source": self.source, "subsampling": self.subsampling}

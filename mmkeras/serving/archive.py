@@ -1,6 +1,7 @@
 """Writing an export: a Task as a versioned SavedModel that a stock model server loads."""
 
 import contextlib
+import functools
 import os
 import shutil
 import uuid
@@ -12,6 +13,7 @@ import tensorflow as tf
 from mmkeras.serving.golden import record
 from mmkeras.serving.loading import is_version, reason, versions
 from mmkeras.serving.warmup import write_warmup
+from mmkeras.streaming import Stream, what_hinders
 
 EXAMPLES = 2
 
@@ -25,6 +27,10 @@ def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False
     - `nbest`: the same -> `caption` and `score` `(batch, n_best)`, best first
     - `explain`: the same -> what `serving_default` gives, `caption_tokens` `(batch, length)` and
       `caption_attention` `(batch, length, context length)`, see `Task.explain`
+    - `timestamps`: the same -> what `serving_default` gives and when each word was said, of heads
+      that align what they answer to a recording, see `Task.timestamps`
+    - `stream_init`, `stream_step`, `stream_end` of a task that can listen to streams, see
+      `Stream.signatures`
 
     One input that cannot be read fails its whole batch, with an error that names its row.
 
@@ -66,6 +72,8 @@ def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False
     if beam_width is not None:
         options["beam_width"] = beam_width
         signatures["nbest"] = ("serve", {**options, "n_best": n_best or beam_width})
+    if all(hasattr(field, "words") for field in task.preprocessor.targets.values()):
+        signatures["timestamps"] = ("timestamps", options)
     archive = _archive(task, signatures)
     # A model server takes no directory for a version whose name is not a number.
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
@@ -112,19 +120,23 @@ def _archive(task, signatures):
         archive.track(resource)
     with _without_cudnn(task):
         for name, (method, options) in signatures.items():
-            archive.add_endpoint(name, _endpoint(task, method, options), [task.signature()])
+            function = functools.partial(getattr(task, method), **options)
+            _add(archive, name, function, task.signature())
+        if what_hinders(task) is None:
+            streams = Stream(task, **signatures["serving_default"][1])
+            for name, (function, specs) in streams.signatures().items():
+                _add(archive, name, function, specs)
     return archive
 
 
-def _endpoint(task, method, options):
-    @tf.function(input_signature=[task.signature()], autograph=False)
+def _add(archive, name, function, specs):
+    @tf.function(input_signature=[specs], autograph=False)
     def endpoint(raw):
-        answers = getattr(task, method)(raw, **options)
-        return {name: _servable(name, values) for name, values in answers.items()}
+        return {key: _servable(key, values) for key, values in function(raw).items()}
 
     # Saving traces a function twice more, and a traced one not again.
     traced = endpoint.get_concrete_function()
-    return lambda raw: traced(raw)
+    archive.add_endpoint(name, lambda raw: traced(raw), [specs])
 
 
 def _servable(name, values):

@@ -14,7 +14,7 @@ TOLERANCE = 1e-4
 
 
 def record(path, raw):
-    """Asks every signature of an export and writes the answers beside it.
+    """Asks the signatures that take such a request, and writes their answers beside the export.
 
     The file also holds a hash of every other file. Its `inputs` are those of a REST request to
     TensorFlow Serving.
@@ -26,6 +26,8 @@ def record(path, raw):
     exported = Export(path)
     outputs = {}
     for signature in exported.signatures:
+        if set(exported.specs(signature)) != set(raw):
+            continue
         answers = exported.run(raw, signature)
         outputs[signature] = {
             name: _to_json(values.tolist(), name) for name, values in answers.items()
