@@ -1,0 +1,158 @@
+"""Speech-to-text: from recordings with transcripts to a served model.
+
+    python recipes/speech_to_text.py --data an4 --path an4 --out runs/an4
+    python recipes/speech_to_text.py --data fsdd --path fsdd --sample-rate 8000 --out runs/digits
+    python recipes/speech_to_text.py --data manifest --path takes.jsonl --test new.jsonl
+
+Speakers are held out for validation where the data has no part for it. What these commands
+reached, in what time and on what machine, is in the README.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import mmkeras as mm  # isort: skip (first, so that TensorFlow starts quietly)
+import keras
+
+
+def main():
+    args = arguments()
+    keras.utils.set_random_seed(args.seed)
+    started = time.time()
+
+    train, valid, test = read(args)
+    tokens = mm.train_tokenizer(train["transcript"], args.tokenizer, args.vocabulary_size)
+    print(f"{len(train['audio'])} recordings to train on, {tokens.vocabulary_size} tokens")
+    model = mm.speech_to_text(
+        tokens,
+        audio(args),
+        encoder(args),
+        decoder=args.decoder,
+        size=args.size,
+        subsampling=args.subsampling,
+        dropout=args.dropout,
+    )
+    history = train_model(args, model, train, valid)
+    print(f"Trained in {(time.time() - started) / 60:.1f} minutes")
+
+    held_out = test or valid
+    report_scores("without a language model", *mm.evaluate(model, held_out))
+    search = {}
+    if args.language_order:
+        text = mm.NgramLanguageModel.train(train["transcript"], tokens, args.language_order)
+        model.get_layer("transcript").set_language_model(text)
+        search = {"beam_width": args.beam_width, "language_weight": args.language_weight}
+        search["word_bonus"] = args.word_bonus
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    model.save(out / "model.keras")
+    scores, answers = mm.evaluate(model, held_out, **search)
+    report_scores("with it" if search else "in all", scores, answers)
+
+    examples = {"audio": held_out["audio"][:2]}
+    options = {"beam_width": None, **search}
+    exported = mm.export(model, out / "saved_model", examples=examples, **options)
+    print(f"\nExported to {exported}: {'; '.join(mm.verify(exported)) or 'verified, equal'}")
+    page = mm.write_speech_report(
+        out / "report.html",
+        model,
+        held_out,
+        answers,
+        history,
+        title=f"Speech-to-text: {args.data}",
+        details={"seed": args.seed},
+        **search,
+    )
+    print(f"Look at {page}")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", default="spoken_world", help="a layout that `mm.read` knows")
+    add("--path", help="of the data")
+    add("--test", help="a manifest of recordings to score instead of the held-out ones")
+    add("--out", default="runs/speech_to_text", help="where model, export and report go")
+    add("--hold-out", nargs="+", default=["0.1"], help="a share of the speakers, or their names")
+    add("--tokenizer", default="character", choices=["character", "subword", "word"])
+    add("--vocabulary-size", type=int, default=500)
+    add("--sample-rate", type=int, default=16000)
+    add("--encoder", default="conformer", choices=["conformer", "conv_lstm", "conv_transformer"])
+    add("--chunk", type=int, help="listen in chunks of so many encoder frames, to streams too")
+    add("--decoder", default="ctc", choices=["ctc", "attention", "joint"])
+    add("--size", default="tiny", choices=["tiny", "small", "base"])
+    add("--subsampling", type=int, default=4)
+    add("--dropout", type=float, default=0.1)
+    add("--epochs", type=int, default=60)
+    add("--batch-size", type=int, default=16)
+    add("--batch-seconds", type=float, default=60)
+    add("--learning-rate", type=float, default=2e-3)
+    add("--speed", type=float, default=0.1, help="how much faster or slower recordings are made")
+    add("--language-order", type=int, default=0, help="of an n-gram model of the transcripts")
+    add("--language-weight", type=float, default=0.5)
+    add("--word-bonus", type=float, default=1.0)
+    add("--beam-width", type=int, default=16)
+    add("--on-error", default="raise", choices=["raise", "skip"], help="at a broken recording")
+    add("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def read(args):
+    train, valid, test = mm.read(args.data, args.path, on_error=args.on_error)
+    if args.test:
+        test = mm.read_manifest(args.test, on_error=args.on_error)
+    if not valid:
+        names = args.hold_out
+        share = float(names[0]) if names[0].replace(".", "").isdigit() else names
+        train, valid = mm.hold_out(train, share, seed=args.seed)
+        print(f"Held out: {', '.join(sorted(set(valid['speaker'])))}")
+    return tuple(part and {**part, "transcript": lowered(part)} for part in (train, valid, test))
+
+
+def lowered(records):
+    return [text.lower() for text in records["transcript"]]
+
+
+def audio(args):
+    if args.chunk is None:
+        return args.sample_rate
+    return mm.Audio(args.sample_rate, normalization=None, centered=False)
+
+
+def encoder(args):
+    if args.chunk is None:
+        return args.encoder
+    make = getattr(mm, args.encoder)
+    return make(args.size, args.subsampling, args.dropout, chunk=args.chunk)
+
+
+def train_model(args, model, train, valid):
+    heard = {"batch_seconds": args.batch_seconds, "cache": True, "on_error": args.on_error}
+    augment = None
+    if args.speed:
+        speed = (1 - args.speed, 1 + args.speed)
+        augment = {"audio": mm.audio_augmentation(speed, rate=args.sample_rate)}
+    fields, size = model.preprocessor, args.batch_size
+    data = mm.dataset(train, fields, size, shuffle=True, seed=args.seed, augment=augment, **heard)
+    check = mm.dataset(valid, fields, size, **heard)
+    steps = args.epochs * len(data)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, steps, warmup_target=args.learning_rate, warmup_steps=steps // 10
+    )
+    optimizer = keras.optimizers.AdamW(
+        rate, weight_decay=0.01, clipnorm=1.0, beta_2=0.98, use_ema=True, ema_momentum=0.995
+    )
+    mm.compile_task(model, optimizer)
+    watch = [mm.StopOnNaN()]
+    return model.fit(data, validation_data=check, epochs=args.epochs, callbacks=watch)
+
+
+def report_scores(name, scores, answers):
+    print(f"\n{len(answers)} held-out recordings, {name}:\n{mm.format_speech_scores(scores)}")
+
+
+if __name__ == "__main__":
+    main()
