@@ -2,6 +2,8 @@
 
     python benchmarks/fusion.py --table
 
+`--steps 0` leaves out the score, `--rounds 0` the time, `--fusions` all fusions but those named.
+
 Six objects, each of one of eight colours and one of eight shapes, and a question of four words:
 which shape has the red one, which colour has the ring, how many are round. It takes both to
 answer, and all but the count take one object out of six. Encoders and head are the same for all: a
@@ -30,14 +32,16 @@ def main():
     options = measure.parser(__doc__, rounds=5)
     options.add_argument("--steps", type=int, default=600, help="of training; 0 for no score")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--fusions", nargs="+", choices=FUSIONS, default=list(FUSIONS))
     options.add_argument("--table", action="store_true", help="print it for people instead")
     args = options.parse_args()
     machine = measure.machine()
     steps = min(args.steps, 2) if args.quick else args.steps
-    names = ["concatenate", "gated"] if args.quick else list(FUSIONS)
+    names = ["concatenate", "gated"] if args.quick else args.fusions
     places = (4, 2) if args.quick else PLACES
     rows = {name: {"parameters": parameters(name)} for name in names}
-    for name, ratios in step_ratios(names, places, args.rounds).items():
+    ratios_of = step_ratios(names, places, args.rounds) if args.rounds else {}
+    for name, ratios in ratios_of.items():
         rows[name] |= ratios
     for name in names if steps else []:
         rows[name] |= score(name, steps, args.seed)
@@ -68,7 +72,7 @@ def _fused(name, width, lengths=(None, None)):
 def step_ratios(names, places, rounds):
     """Times a training step of concatenate that one of each takes, and of itself twice as long."""
     runs = {}
-    for name in names:
+    for name in dict.fromkeys(["concatenate", *names]):
         for times in (1, 2):
             runs[name, times] = measure.timed(_training(name, [times * n for n in places]))
     took = measure.in_turns(runs, rounds)
@@ -170,12 +174,14 @@ def print_table(rows):
     print("| fusion | parameters | step | twice as long | accuracy | lookup | count |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, row in rows.items():
-        scores = [
-            f"{row[key]:.1%}" if key in row else "" for key in ("accuracy", "lookup", "count")
-        ]
-        step, twice = (f"{row[key]:.2g}" for key in ("ratio", "ratio_twice_as_long"))
-        cells = [f"`{name}`", _polynomial(*row["parameters"]), step, twice, *scores]
+        times = [_cell(row, key, "{:.2g}") for key in ("ratio", "ratio_twice_as_long")]
+        scores = [_cell(row, key, "{:.1%}") for key in ("accuracy", "lookup", "count")]
+        cells = [f"`{name}`", _polynomial(*row["parameters"]), *times, *scores]
         print("|", " | ".join(cells), "|")
+
+
+def _cell(row, key, form):
+    return form.format(row[key]) if key in row else ""
 
 
 def _polynomial(square, linear, constant):
