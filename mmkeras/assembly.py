@@ -2,16 +2,25 @@
 
 import keras
 
-from mmkeras.fusion import concatenate
+from mmkeras.fusion import fuse
 from mmkeras.preprocessing import Preprocessor
 from mmkeras.task import Task
 
 
-def assemble(inputs, targets, width=256, dropout=0.1, optimizer=None, name=None):
+def assemble(
+    inputs,
+    targets,
+    width=256,
+    dropout=0.1,
+    fusion="concatenate",
+    modality_dropout=0.0,
+    optimizer=None,
+    name=None,
+):
     """Build and compile a Task from its parts.
 
-    Every input is encoded to a sequence and projected to one width; the sequences are joined along
-    time; each target's head or decoder attends to the result.
+    Every input is encoded to a sequence; a fusion makes them one; each target's head or decoder
+    attends to the result.
 
     Args:
         inputs: `{name: (field, encoder)}`; an encoder is a function from the field's
@@ -21,6 +30,9 @@ def assemble(inputs, targets, width=256, dropout=0.1, optimizer=None, name=None)
         targets: `{name: (field, head)}`; a head is a layer of that name.
         width: Of the joined sequence.
         dropout: Rate on the joined sequence.
+        fusion: A name in `mmkeras.fusion.FUSIONS`, a layer or a function, see
+            `mmkeras.fusion.fuse`. `"concatenate"` joins the sequences along time.
+        modality_dropout: Probability that training hides an input of an example.
         optimizer: What to compile with; None for AdamW at `default_schedule()`.
         name: Of the model.
 
@@ -50,7 +62,7 @@ def assemble(inputs, targets, width=256, dropout=0.1, optimizer=None, name=None)
         value = field.input(key)
         taken |= field.named(key, value)
         encoded[key] = encoder(*value) if field.masked else encoder(value)
-    sequence, mask = concatenate(encoded, width, dropout)
+    sequence, mask = fuse(encoded, width, dropout, fusion, modality_dropout)
     outputs = {}
     for target, (field, head) in targets.items():
         context = {} if mask is None else {"context_mask": mask}
