@@ -144,8 +144,13 @@ class CTC(keras.layers.Layer):
             scorers["hot"] = HotWords(hot_words, self.vocabulary_size, hot_word_bonus)
         return PrefixSearch(beam_width or max(16, n_best or 1), n_best or 1, scorers)
 
-    def align(self, context, context_mask=None, *, ids):
-        """When each id of a text `(batch, length)` was said, see `mmkeras.decoders.alignment`."""
+    def explain(self, ids, context, context_mask=None):
+        """Answers `(batch, length)` -> when each token was said and how surely.
+
+        Returns:
+            `frames` `(batch, length, 2)` and `confidence` `(batch, length)`, see
+            `mmkeras.decoders.alignment.align`.
+        """
         return align(self(context, context_mask), ids)
 
     def loss(self):

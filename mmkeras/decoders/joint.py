@@ -129,17 +129,24 @@ class JointDecoder(keras.layers.Layer):
         """The search of CTC alone, see `CTC.search`: for frames that come in chunks."""
         return self.ctc.search(**options)
 
-    def align(self, context, context_mask=None, *, ids):
-        """When each id of a text was said, see `CTC.align`."""
-        return self.ctc.align(context, context_mask, ids=ids)
-
     def set_language_model(self, model):
         """See `CTC.set_language_model`."""
         self.ctc.set_language_model(model)
 
-    def attention(self, ids, context, context_mask=None):
-        """Where each position of ids `(batch, length)` looked: `(batch, length, context)`."""
-        return self.decoder.attention(ids, context, context_mask)
+    def explain(self, ids, context, context_mask=None):
+        """Answers `(batch, length)` -> `attention`, `frames` and `confidence` of their tokens.
+
+        Of an answer longer than the decoder's `max_length` only the beginning has attention.
+        """
+        length = tf.shape(ids)[1]
+        read = tf.pad(
+            ids[:, : self.max_length], [[0, 0], [0, tf.maximum(self.max_length - length, 0)]]
+        )
+        read = tf.ensure_shape(read, [None, self.max_length])
+        attention = self.decoder.explain(read, context, context_mask)["attention"][:, :length]
+        missing = tf.maximum(length - self.max_length, 0)
+        attention = tf.pad(attention, [[0, 0], [0, missing], [0, 0]])
+        return {"attention": attention, **self.ctc.explain(ids, context, context_mask)}
 
     def loss(self):
         """The loss to compile with; that of CTC is added to it."""

@@ -54,8 +54,8 @@ def test_neighbours_and_padding_change_nothing():
     x = log_probabilities(0, batch=2, frames=12)
     mask = np.arange(12) < [[12], [7]]
     ids = np.array([[1, 2, 2, 3], [3, 1, 0, 0]])
-    together = head.align(x, mask, ids=ids)
-    alone = head.align(x[1:, :7], ids=ids[1:, :2])
+    together = head.explain(ids, x, mask)
+    alone = head.explain(ids[1:, :2], x[1:, :7])
     np.testing.assert_array_equal(together["frames"][1, :2], alone["frames"][0])
     np.testing.assert_allclose(together["confidence"][1, :2], alone["confidence"][0], rtol=1e-5)
     assert together["frames"].numpy().max() <= 12

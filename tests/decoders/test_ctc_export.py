@@ -31,7 +31,7 @@ def test_a_saved_model_of_core_ops(model, letters, tmp_path):
 
     def serve(context, mask):
         found = head.answer(context, mask, **options)
-        return {**found, **head.align(context, mask, ids=found["ids"][:, 0])}
+        return {**found, **head.explain(found["ids"][:, 0], context, mask)}
 
     signature = [tf.TensorSpec([None, None, 6]), tf.TensorSpec([None, None], tf.bool)]
     archive = keras.export.ExportArchive()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mmkeras.decoders.prefix_search import IMPOSSIBLE, GreedySearch, PrefixSearch
 
 seeds = st.integers(0, 2**31 - 1)
-few = settings(max_examples=8, deadline=None, derandomize=True)
+few = settings(max_examples=5, deadline=None, derandomize=True)
 
 
 def log_probabilities(seed, batch=2, frames=5, vocabulary=4, scale=2.0):
@@ -106,7 +106,7 @@ def test_neither_neighbours_nor_padding_change_an_answer(search):
         check_equal(answers(alone, 0), answers(together, example))
 
 
-@settings(max_examples=4, deadline=None, derandomize=True)
+@settings(max_examples=2, deadline=None, derandomize=True)
 @given(seeds, st.lists(st.integers(0, 5), min_size=1, max_size=4))
 def test_chunks_of_any_size_give_the_answer_of_the_whole(seed, sizes):
     log_probs = log_probabilities(seed, 2, sum(sizes), 5)
