@@ -38,6 +38,7 @@ _HOMES = {
         "LSTMDecoder",
         "NgramLanguageModel",
         "TransformerDecoder",
+        "hot_word_ids",
     ),
     "encoders": ("conformer", "conv", "conv_lstm", "conv_transformer", "patch", "pretrained"),
     "evaluation": ("baselines", "evaluate"),

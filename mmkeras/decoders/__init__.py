@@ -5,6 +5,7 @@ from mmkeras.decoders.decoder import Decoder
 from mmkeras.decoders.joint import JointDecoder
 from mmkeras.decoders.language_model import NgramLanguageModel
 from mmkeras.decoders.lstm import LSTMDecoder
+from mmkeras.decoders.spelling import hot_word_ids
 from mmkeras.decoders.transformer import TransformerDecoder
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "LSTMDecoder",
     "NgramLanguageModel",
     "TransformerDecoder",
+    "hot_word_ids",
 ]

@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras.preprocessing.field import Field
-from mmkeras.preprocessing.tokenizers import WordTokenizer
 
 
 @keras.saving.register_keras_serializable("mmkeras")
@@ -215,7 +214,7 @@ class Transcript(Text):
         pieces = self.decode(ids[..., tf.newaxis])
         bare = tf.strings.strip(pieces)
         spaced = tf.strings.substr(pieces, 0, 1) == " "
-        whole = isinstance(self.tokenizer, WordTokenizer)
+        whole = bool(self.tokenizer.separator)
         first = tf.range(tf.shape(ids)[1]) == 0
         place = tf.cumsum(tf.cast(spaced | first | whole, tf.int32), axis=1) - 1
         # A space by itself belongs to no word, and neither does padding.
