@@ -34,15 +34,15 @@ class Reciter(Decoder):
     def build(self, ids_shape, context_shape, context_mask_shape=None):
         pass
 
-    def initial_state(self, context, context_mask=None, max_length=None):
+    def initial_state(self, context, context_mask=None, max_length=None, beams=1):
         return {"context": context}
 
-    def forward(self, ids, state, index=0, beams=1, training=None):
-        positions = ops.zeros_like(ids) + ops.arange(ids.shape[1]) + index
+    def forward(self, ids, state, index=None, training=None):
+        places = ops.arange(ids.shape[1]) if index is None else index
+        positions = ops.zeros_like(ids) + places
         logits = 30.0 * ops.one_hot(ops.take(self.script, positions), self.vocabulary_size)
         length = state["context"].shape[1]
-        attention = ops.one_hot(positions % length, length)
-        return logits, state, ops.reshape(attention, (-1, beams * ids.shape[1], length))
+        return logits, state, ops.one_hot(positions % length, length)
 
 
 def pooled(image):

@@ -15,13 +15,15 @@ class Decoder(keras.layers.Layer):
     A subclass writes two methods, and training and decoding are both made of them, so that they
     cannot diverge:
 
-    - `initial_state(context, context_mask, max_length)`: what decoding carries. `max_length` is
-      None in training, where a whole sequence passes at once and nothing is carried. Leaves
-      under the key `"context"` have one row per example, are the same at every step, and are
-      shared by all beams of an example; all other leaves have one row per hypothesis.
-    - `forward(ids, state, index=0, beams=1, training=None)`: ids `(rows, length)` that stand at
-      position `index` and after -> logits `(rows, length, vocabulary)`, the new state, and the
-      attention `(batch, beams * length, context length)`.
+    - `initial_state(context, context_mask, max_length, beams)`: what decoding carries, leaves of
+      one row per example. `max_length` is None in training, where a whole sequence passes at once
+      and nothing is carried. Search repeats each leaf to one row per hypothesis, `batch * beams`
+      rows, and reorders these as it chooses; it leaves alone what stands under `"context"`, the
+      same at every step, and under `"cache"`, which holds all hypotheses of an example in one row.
+    - `forward(ids, state, index=None, training=None)`: ids `(batch, n)` -> logits `(batch, n,
+      vocabulary)`, the new state, and the attention `(batch, n, context length)`. Without an
+      `index` the n ids are one sequence, from its first position on; with one they are the ids
+      of an example's n hypotheses that all stand at the position `index`.
 
     Args:
         vocabulary_size: Number of ids, special ones included.
@@ -46,10 +48,10 @@ class Decoder(keras.layers.Layer):
         self.end_id = end_id
         self.label_smoothing = label_smoothing
 
-    def initial_state(self, context, context_mask=None, max_length=None):
+    def initial_state(self, context, context_mask=None, max_length=None, beams=1):
         raise NotImplementedError
 
-    def forward(self, ids, state, index=0, beams=1, training=None):
+    def forward(self, ids, state, index=None, training=None):
         raise NotImplementedError
 
     def call(self, ids, context, context_mask=None, training=None):
@@ -58,9 +60,9 @@ class Decoder(keras.layers.Layer):
         return self.forward(ids, state, training=training)[0]
 
     def step(self, ids, state, index, beams=1):
-        """Decoding: ids `(rows,)` at position `index` -> logits `(rows, vocabulary)`, state."""
-        logits, state, _ = self.forward(ops.expand_dims(ids, 1), state, index, beams)
-        return ops.squeeze(logits, 1), state
+        """Decoding: ids `(batch * beams,)` at `index` -> logits `(..., vocabulary)`, state."""
+        logits, state, _ = self.forward(ops.reshape(ids, (-1, beams)), state, index)
+        return ops.reshape(logits, (-1, self.vocabulary_size)), state
 
     def attention(self, ids, context, context_mask=None):
         """Where each position of ids `(batch, length)` looked: `(batch, length, context)`."""
@@ -84,10 +86,10 @@ class Decoder(keras.layers.Layer):
                 f"`max_length` should be from 1 to {self.max_length}, the length that the "
                 f"decoder was built for. Received: max_length={max_length}"
             )
-        rows = options.get("beam_width", 1) * options.get("samples", 1)
+        beams = (options.get("beam_width") or 1) * (options.get("samples") or 1)
         return search(
-            functools.partial(self.step, beams=rows),
-            self.initial_state(context, context_mask, length),
+            functools.partial(self.step, beams=beams),
+            self.initial_state(context, context_mask, length, beams),
             ops.shape(context)[0],
             start_id=self.start_id,
             end_id=self.end_id,
@@ -115,17 +117,3 @@ class Decoder(keras.layers.Layer):
             "end_id": self.end_id,
             "label_smoothing": self.label_smoothing,
         }
-
-
-def fold(x, beams):
-    """`(batch * beams, length, width)` -> `(batch, beams * length, width)`."""
-    if beams == 1:
-        return x
-    return ops.reshape(x, (-1, beams * x.shape[1], x.shape[2]))
-
-
-def unfold(x, beams):
-    """`(batch, beams * length, width)` -> `(batch * beams, length, width)`."""
-    if beams == 1:
-        return x
-    return ops.reshape(x, (-1, x.shape[1] // beams, x.shape[2]))

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from mmkeras.decoders.decoder import Decoder, fold, unfold
+from mmkeras.decoders.decoder import Decoder
 from mmkeras.layers.attention import AdditiveAttention, mask_bias
-from mmkeras.layers.linear import LayerNorm, Linear
+from mmkeras.layers.linear import LayerNorm, Linear, tied_logits
 from mmkeras.layers.recurrent import LSTM
 
 
@@ -81,7 +81,7 @@ class LSTMDecoder(Decoder):
             self.output_layer.build(wide)
         self.drop = keras.layers.Dropout(self.dropout)
 
-    def initial_state(self, context, context_mask=None, max_length=None):
+    def initial_state(self, context, context_mask=None, max_length=None, beams=1):
         kept = {"sequence": context, "keys": self.attend.project_context(context)}
         if context_mask is None:
             pooled = ops.mean(context, axis=1)
@@ -91,17 +91,18 @@ class LSTMDecoder(Decoder):
             pooled = ops.sum(context * shown, axis=1) / ops.maximum(ops.sum(shown, axis=1), 1.0)
         return {"context": kept, "past": ops.split(self.start(pooled), 4, axis=-1)}
 
-    def forward(self, ids, state, index=0, beams=1, training=None):
+    def forward(self, ids, state, index=None, training=None):
         kept, past = state["context"], state["past"]
+        together, apart = ids.shape[1], ids.shape[1] if index is None else 1
         x = ops.cast(ops.take(self.embedding, ids, axis=0), self.compute_dtype)
-        x = self.drop(x, training=training)
+        x = _rows_of(self.drop(x, training=training), apart)
         x, first = self.looking(x, state=past[:2])
         seen, weights = self.attend(
-            fold(x, beams), kept["sequence"], kept["keys"], kept.get("bias")
+            _rows_of(x, together), kept["sequence"], kept["keys"], kept.get("bias")
         )
-        seen = unfold(seen, beams)
+        seen = _rows_of(seen, apart)
         x, second = self.writing(ops.concatenate([x, seen], -1), state=past[2:])
-        x = self.norm(self.hidden(ops.concatenate([x, seen], -1)))
+        x = _rows_of(self.norm(self.hidden(ops.concatenate([x, seen], -1))), together)
         logits = ops.cast(self._logits(self.drop(x, training=training)), "float32")
         if self.attention_penalty and training:
             self.add_loss(self.attention_penalty * _doubly_stochastic(weights, ids))
@@ -109,7 +110,7 @@ class LSTMDecoder(Decoder):
 
     def _logits(self, x):
         if self.tied:
-            return ops.einsum("ntw,vw->ntv", x, ops.cast(self.embedding, x.dtype))
+            return tied_logits(x, self.embedding)
         return self.output_layer(x)
 
     def get_config(self):
@@ -120,6 +121,11 @@ class LSTMDecoder(Decoder):
             "tied": self.tied,
             "attention_penalty": self.attention_penalty,
         }
+
+
+def _rows_of(x, length):
+    """`(batch, n, width)` -> the same as rows of so many."""
+    return x if x.shape[1] == length else ops.reshape(x, (-1, length, x.shape[2]))
 
 
 def _doubly_stochastic(weights, ids):

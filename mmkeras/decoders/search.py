@@ -6,9 +6,9 @@ int32 are the ids written last, `index` is the scalar int32 position they stand 
 `batch_size * samples` in sampling, the rows of one example side by side.
 
 `state` is any nest of tensors whose first axis is `batch_size` when it is handed in; the search
-repeats each leaf to `rows` and, in beam search, reorders it after every step. What stands under
-the key `"context"` of a state that is a dict is spared both: its leaves keep their `batch_size`
-rows, so keys and values of the context are never copied per beam.
+repeats each leaf to `rows` and, in beam search, reorders it after every step. Spared both is what
+stands in a state that is a dict under the keys `"context"` and `"cache"`: the first is the same for
+all beams of an example, the second is theirs together, and neither is ever copied.
 
 Every answer ends: END is the one id allowed at the last of `max_length` steps. An id that may not
 come (PAD, START, END before `min_length`, a repeated n-gram) is passed over without making the
@@ -35,6 +35,7 @@ import tensorflow as tf
 
 PAD_ID = 0
 IMPOSSIBLE = -np.inf
+SPARED = ("context", "cache")
 
 
 class _Rules(NamedTuple):
@@ -292,6 +293,24 @@ def search(step, state, batch_size, max_length, **options):
     return method(step, state, batch_size, max_length, **options)
 
 
+def write_cells(cells, place, new):
+    """Cells `(batch, heads, count, depth)` with new ones, `(batch, heads, n, depth)`, from `place`.
+
+    The buffer is written where it stands. Keras's `scatter_update` copies it, and its
+    `slice_update` emits an operation of XLA that stock model servers refuse.
+    """
+    last = place + new.shape[2]
+    return tf.raw_ops.TensorStridedSliceUpdate(
+        input=cells,
+        begin=tf.stack([0, 0, place]),
+        end=tf.stack([0, 0, last]),
+        strides=[1, 1, 1],
+        value=new,
+        begin_mask=0b011,
+        end_mask=0b011,
+    )
+
+
 def _options(method):
     parameters = inspect.signature(method).parameters.values()
     return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -347,7 +366,7 @@ def _by_row(function, state):
     if not isinstance(state, dict):
         return tf.nest.map_structure(function, state)
     return {
-        name: leaves if name == "context" else tf.nest.map_structure(function, leaves)
+        name: leaves if name in SPARED else tf.nest.map_structure(function, leaves)
         for name, leaves in state.items()
     }
 

@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
-from mmkeras.decoders.decoder import Decoder, fold, unfold
+from mmkeras.decoders.decoder import Decoder
+from mmkeras.decoders.search import write_cells
 from mmkeras.layers.attention import Attention, attend, causal_bias, mask_bias
-from mmkeras.layers.linear import LayerNorm, Linear
+from mmkeras.layers.linear import LayerNorm, Linear, tied_logits
 from mmkeras.layers.position import LearnedPositions
 from mmkeras.layers.transformer import FeedForward
 
@@ -84,56 +85,61 @@ class TransformerDecoder(Decoder):
             self.output_layer.build(shape)
         self.drop = keras.layers.Dropout(self.dropout)
 
-    def initial_state(self, context, context_mask=None, max_length=None):
+    def initial_state(self, context, context_mask=None, max_length=None, beams=1):
         kept = {"blocks": [block.cross.project_context(context) for block in self.blocks]}
         if context_mask is not None:
             kept["bias"] = ops.expand_dims(mask_bias(context_mask, self.compute_dtype), 1)
         if max_length is None:
             return {"context": kept}
-        empty = (ops.shape(context)[0], max_length, self.width)
-        past = [[ops.zeros(empty, self.compute_dtype)] * 2 for _ in self.blocks]
-        return {"context": kept, "past": past}
+        rows = ops.shape(context)[0]
+        cells = ops.zeros(
+            (rows, self.heads, max_length * beams, self.width // self.heads), self.compute_dtype
+        )
+        unwritten = ops.full((rows, max_length), -1, "int32")
+        return {"context": kept, "cache": [[cells, cells] for _ in self.blocks], "by": unwritten}
 
-    def forward(self, ids, state, index=0, beams=1, training=None):
+    def forward(self, ids, state, index=None, training=None):
         x = ops.cast(ops.take(self.embedding, ids, axis=0), self.compute_dtype)
         x = self.drop(self.positions(x, index=index), training=training)
-        past = state.get("past")
-        bias, cells = self._visible(x, past, index)
-        kept, new_past, weights = state["context"], [], []
+        if index is None:
+            past, bias = None, causal_bias(ids.shape[1], self.compute_dtype)
+        else:
+            past, state, bias = self._past(ids, state, index)
+        kept, written, weights = state["context"], [], []
         for i, block in enumerate(self.blocks):
-            x, block_past, looked = block(
+            x, cells, looked = block(
                 x,
                 context=kept["blocks"][i],
                 context_bias=kept.get("bias"),
                 past=past and past[i],
-                cells=cells,
                 bias=bias,
-                beams=beams,
                 training=training,
             )
-            new_past.append(block_past)
+            written.append(cells)
             weights.append(ops.mean(looked, axis=1))
         logits = ops.cast(self._logits(self.norm(x)), "float32")
         if past is not None:
-            state = {**state, "past": new_past}
+            state = {**state, "cache": written}
         return logits, state, sum(weights) / len(weights)
 
-    def _visible(self, x, past, index):
-        """What self-attention may see, and the buffer's cells that this step fills."""
-        rows, length = ops.shape(x)[0], x.shape[1]
-        if past is None:
-            return causal_bias(length, self.compute_dtype), None
-        steps = ops.arange(length) + index
-        slots = ops.arange(past[0][0].shape[1])
-        bias = mask_bias(slots[None, None, :] <= steps[None, :, None], self.compute_dtype)
-        row, step = ops.meshgrid(ops.arange(rows), steps, indexing="ij")
-        return bias, ops.stack([row, step], axis=-1)
+    def _past(self, ids, state, index):
+        """Each block's cells and the first to write to, the new state, and which cells are seen.
+
+        What a beam writes stays where it was written, whichever beams go on from it: `by` says for
+        each hypothesis and position which beam's cell holds it, -1 being none.
+        """
+        beams, length = ids.shape[1], state["by"].shape[1]
+        beam = ops.arange(beams, dtype="int32")
+        by = ops.reshape(state["by"], (-1, beams, length))
+        by = ops.where(ops.arange(length) == index, beam[:, None], by)
+        seen = ops.reshape(by[..., None] == beam, (-1, beams, length * beams))
+        place = ops.multiply(index, beams)
+        past = [(*cells, place) for cells in state["cache"]]
+        state = {**state, "by": ops.reshape(by, (-1, length))}
+        return past, state, mask_bias(seen, self.compute_dtype)
 
     def _logits(self, x):
-        if self.tied:
-            table = ops.cast(self.embedding, x.dtype)
-            return ops.einsum("ntw,vw->ntv", x, table)
-        return self.output_layer(x)
+        return tied_logits(x, self.embedding) if self.tied else self.output_layer(x)
 
     def get_config(self):
         return {
@@ -169,20 +175,21 @@ class TransformerDecoderBlock(keras.layers.Layer):
         for layer in (self.feed_norm, self.feed):
             layer.build(x_shape)
 
-    def call(self, x, context, context_bias, past, cells, bias, beams, training=None):
+    def call(self, x, context, context_bias, past, bias, training=None):
         query, keys, values = self.attention.project(self.attention_norm(x))
+        cells = None
         if past is not None:
-            keys = ops.scatter_update(past[0], cells, keys)
-            values = ops.scatter_update(past[1], cells, values)
-            past = [keys, values]
-        added, _ = attend(query, keys, values, self.heads, bias)
+            old_keys, old_values, place = past
+            keys = write_cells(old_keys, place, keys)
+            values = write_cells(old_values, place, values)
+            cells = [keys, values]
+        added, _ = attend(query, ops.swapaxes(keys, 2, 3), values, bias)
         x = x + self.drop(self.attention.out(added), training=training)
-        query = fold(self.cross.query(self.cross_norm(x)), beams)
-        added, weights = attend(query, *context, self.heads, context_bias)
-        added = self.cross.out(unfold(added, beams))
-        x = x + self.drop(added, training=training)
+        query = self.cross.project_query(self.cross_norm(x))
+        added, weights = attend(query, *context, context_bias)
+        x = x + self.drop(self.cross.out(added), training=training)
         x = x + self.drop(self.feed(self.feed_norm(x)), training=training)
-        return x, past, weights
+        return x, cells, weights
 
     def get_config(self):
         return {**super().get_config(), "heads": self.heads, "dropout": self.dropout}

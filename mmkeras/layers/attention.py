@@ -1,13 +1,9 @@
 """Attention whose keys and values are passed in, so that a decoder computes them once."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from mmkeras.layers.linear import Linear
-
-# Queries up to this many per example (decoding: one per beam) take the path without transposes.
-FEW_QUERIES = 8
 
 
 def mask_bias(mask, dtype="float32"):
@@ -21,62 +17,41 @@ def causal_bias(length, dtype="float32"):
     return mask_bias(steps[None, :, None] >= steps[None, None, :], dtype)
 
 
-def attend(query, keys, values, heads, bias=None):
-    """Scaled dot-product attention over `heads` equal parts of the last axis.
+def attend(query, keys, values, bias=None):
+    """Scaled dot-product attention, each head on its own.
 
     Vaswani et al. 2017, "Attention Is All You Need".
 
     Args:
-        query: `(batch, queries, width)`.
-        keys, values: `(batch, length, width)`.
-        heads: Number of heads; divides `width`.
+        query: `(batch, heads, queries, depth)`, see `split_heads`.
+        keys: `(batch, heads, depth, length)`, as the product wants them.
+        values: `(batch, heads, length, depth)`.
         bias: Added to the scores, `(batch or 1, queries or 1, length)`, see `mask_bias`.
 
     Returns:
-        The result `(batch, queries, width)` and the weights `(batch, heads, queries, length)`.
+        The result `(batch, queries, heads * depth)` and the weights `(batch, heads, queries,
+        length)`.
     """
-    if query.shape[1] is not None and query.shape[1] <= FEW_QUERIES:
-        return _attend_few(query, keys, values, heads, bias)
-    return _attend_many(query, keys, values, heads, bias)
-
-
-def _attend_many(query, keys, values, heads, bias):
-    query = query * (query.shape[-1] // heads) ** -0.5
-    query, keys, values = (_split_heads(x, heads) for x in (query, keys, values))
-    scores = ops.einsum("bhqd,bhkd->bhqk", query, keys)
+    scores = ops.matmul(query * query.shape[3] ** -0.5, keys)
     if bias is not None:
         scores = scores + ops.expand_dims(bias, 1)
     weights = ops.softmax(scores)
-    result = ops.transpose(ops.matmul(weights, values), (0, 2, 1, 3))
-    return ops.reshape(result, (-1, ops.shape(result)[1], heads * result.shape[-1])), weights
+    return _join_heads(ops.matmul(weights, values)), weights
 
 
-def _split_heads(x, heads):
-    x = ops.reshape(x, (-1, ops.shape(x)[1], heads, x.shape[-1] // heads))
-    return ops.transpose(x, (0, 2, 1, 3))
+def split_heads(x, heads):
+    """`(batch, length, width)` -> `(batch, heads, length, width / heads)`."""
+    length, depth = ops.shape(x)[1], x.shape[2] // heads
+    if x.shape[1] == 1:  # a step of decoding, whose time is that of its many small operations
+        return ops.reshape(x, (-1, heads, 1, depth))
+    return ops.transpose(ops.reshape(x, (-1, length, heads, depth)), (0, 2, 1, 3))
 
 
-def _attend_few(query, keys, values, heads, bias):
-    """The same without cutting keys and values into heads, which would copy a cache every step.
-
-    Each query is laid out once per head with the other heads' part set to zero. That is `heads`
-    times the arithmetic of a few tiny products, and none of the memory traffic.
-    """
-    queries, width = query.shape[1:]
-    own = np.repeat(np.eye(heads), width // heads, axis=1)  # (heads, width)
-    scale = ops.convert_to_tensor(own * (width // heads) ** -0.5, query.dtype)
-    spread = ops.reshape(ops.expand_dims(query, 2) * scale, (-1, queries * heads, width))
-    scores = ops.einsum("bqd,bkd->bqk", spread, keys)
-    if bias is not None:
-        if bias.shape[1] != 1:
-            bias = ops.repeat(bias, heads, axis=1)
-        scores = scores + bias
-    weights = ops.softmax(scores)
-    result = ops.reshape(ops.matmul(weights, values), (-1, queries, heads, width))
-    result = ops.sum(result * ops.convert_to_tensor(own, query.dtype), axis=2)
-    length = ops.shape(keys)[1]
-    weights = ops.reshape(weights, (-1, queries, heads, length))
-    return result, ops.transpose(weights, (0, 2, 1, 3))
+def _join_heads(x):
+    _, heads, length, depth = ops.shape(x)
+    if x.shape[2] != 1:
+        x = ops.transpose(x, (0, 2, 1, 3))
+    return ops.reshape(x, (-1, length, heads * depth))
 
 
 @keras.saving.register_keras_serializable("mmkeras")
@@ -115,20 +90,28 @@ class Attention(keras.layers.Layer):
         self.out.build(x_shape)
 
     def project(self, x):
-        """Self-attention's queries, keys and values, each `(batch, length, width)`."""
-        return ops.split(self.query_key_value(x), 3, axis=-1)
+        """Self-attention's queries, keys and values, each `(batch, heads, length, depth)`."""
+        return self._split(self.query_key_value(x), 3)
+
+    def project_query(self, x):
+        """Cross-attention's queries, `(batch, heads, length, depth)`."""
+        return split_heads(self.query(x), self.heads)
 
     def project_context(self, context):
-        """Cross-attention's keys and values, each `(batch, context length, width)`."""
-        return ops.split(self.key_value(context), 2, axis=-1)
+        """Cross-attention's keys and values, laid out as `attend` takes them."""
+        keys, values = self._split(self.key_value(context), 2)
+        return ops.swapaxes(keys, 2, 3), values
+
+    def _split(self, x, parts):
+        return [split_heads(part, self.heads) for part in ops.split(x, parts, axis=-1)]
 
     def call(self, x, context=None, bias=None):
         if self.cross:
-            query, (keys, values) = self.query(x), self.project_context(context)
+            query, (keys, values) = self.project_query(x), self.project_context(context)
         else:
             query, keys, values = self.project(x)
-        result, _ = attend(query, keys, values, self.heads, bias)
-        return self.out(result)
+            keys = ops.swapaxes(keys, 2, 3)
+        return self.out(attend(query, keys, values, bias)[0])
 
     def compute_output_shape(self, x_shape, context_shape=None):
         return x_shape

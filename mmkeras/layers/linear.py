@@ -20,6 +20,14 @@ class Linear(keras.layers.Dense):
         return x if len(leading) == 1 else ops.reshape(x, (*leading, self.units))
 
 
+def tied_logits(x, embedding):
+    """`(batch, length, width)` by the rows of `(vocabulary, width)`, as one matrix product."""
+    length, (vocabulary, width) = ops.shape(x)[1], embedding.shape
+    rows = ops.reshape(x, (-1, width))
+    logits = ops.matmul(rows, ops.transpose(ops.cast(embedding, x.dtype)))
+    return ops.reshape(logits, (-1, length, vocabulary))
+
+
 @keras.saving.register_keras_serializable("mmkeras")
 class LayerNorm(keras.layers.Layer):
     """Layer normalisation over the last axis (Ba et al. 2016) in nine operations, not sixteen."""

@@ -11,7 +11,8 @@ class LearnedPositions(keras.layers.Layer):
     Args:
         length: Number of positions.
 
-    Shapes: `(batch, up to length, width)` -> the same; `index` is the position of the first.
+    Shapes: `(batch, up to length, width)` -> the same. `index` is the one position at which all
+    of them stand; by default they stand at the first positions, one after the other.
     """
 
     def __init__(self, length, **kwargs):
@@ -25,9 +26,9 @@ class LearnedPositions(keras.layers.Layer):
             name="table",
         )
 
-    def call(self, x, index=0):
-        steps = ops.arange(ops.shape(x)[1]) + index
-        return x + ops.cast(ops.take(self.table, steps, axis=0), x.dtype)
+    def call(self, x, index=None):
+        places = ops.arange(ops.shape(x)[1]) if index is None else index
+        return x + ops.cast(ops.take(self.table, places, axis=0), x.dtype)
 
     def get_config(self):
         return {**super().get_config(), "length": self.length}

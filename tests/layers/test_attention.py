@@ -4,7 +4,7 @@ import pytest
 
 import mmkeras  # noqa: F401 (quiets TensorFlow's start-up)
 from mmkeras.layers import AdditiveAttention, Attention, LayerNorm, Linear, attend
-from mmkeras.layers.attention import causal_bias, mask_bias
+from mmkeras.layers.attention import causal_bias, mask_bias, split_heads
 
 
 def numpy_attention(query, keys, values, heads, bias):
@@ -19,14 +19,15 @@ def numpy_attention(query, keys, values, heads, bias):
     return np.concatenate(results, -1), np.stack(maps, 1)
 
 
-@pytest.mark.parametrize("queries", [1, 3, 8, 9, 20])
-def test_attention_of_few_and_of_many_queries_equals_numpy(queries):
+@pytest.mark.parametrize("queries", [1, 3, 20])
+def test_attention_of_one_and_of_many_queries_equals_numpy(queries):
     random = np.random.default_rng(queries)
     query = random.normal(size=(2, queries, 12)).astype("float32")
     keys, values = random.normal(size=(2, 2, 7, 12)).astype("float32")
     shown = np.array([[True] * 7, [True] * 4 + [False] * 3])
     bias = np.array(mask_bias(shown))[:, None]
-    result, weights = attend(query, keys, values, 3, bias)
+    parts = [split_heads(x, 3) for x in (query, keys, values)]
+    result, weights = attend(parts[0], np.swapaxes(parts[1], 2, 3), parts[2], bias)
     expected, expected_weights = numpy_attention(query, keys, values, 3, bias)
     np.testing.assert_allclose(result, expected, atol=1e-5)
     np.testing.assert_allclose(weights, expected_weights, atol=1e-5)
