@@ -184,7 +184,8 @@ class CTCLoss(keras.losses.Loss):
     """Minus the log-probability of a text, summed over all its alignments to the frames.
 
     Graves et al. 2006. A text that needs more frames than there are, see `frames_needed`, has no
-    alignment: its loss is infinite and has no gradient.
+    alignment: it counts as a loss of 0 without gradient, so that a recording cut short by
+    augmentation spoils no batch.
 
     Args:
         per_token: Whether each example's loss is divided by the length of its text, which keeps
@@ -210,6 +211,7 @@ class CTCLoss(keras.losses.Loss):
     def call(self, labels, log_probs):
         labels = ops.cast(labels, "int32")
         loss = negative_log_likelihood(labels, ops.cast(log_probs, "float32"))
+        loss = ops.where(ops.isinf(loss), 0.0, loss)
         if not self.per_token:
             return loss
         lengths = ops.sum(ops.cast(labels != BLANK_ID, "float32"), axis=-1)
@@ -220,7 +222,7 @@ class CTCLoss(keras.losses.Loss):
 
 
 def negative_log_likelihood(labels, log_probs):
-    """The CTC loss of each example, `(batch,)`; shapes as in `CTCLoss`."""
+    """Of each example, `(batch,)`, infinite without an alignment; shapes as in `CTCLoss`."""
     batch, frames = ops.shape(log_probs)[0], ops.shape(log_probs)[1]
     if keras.backend.backend() == "tensorflow":
         loss = _kernel(labels, log_probs, ops.broadcast_to(frames, (batch,)))
