@@ -22,6 +22,9 @@ bench: $(READY)  ## Speed, one JSON line each
 	$(BIN)/python benchmarks/training_step.py --huggingface-python $(HF)
 	$(BIN)/python benchmarks/input.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/audio.py --huggingface-python $(HF)
+	$(BIN)/python benchmarks/speech_training.py --huggingface-python $(HF)
+	$(BIN)/python benchmarks/fusion.py
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -c "import sys; assert (3, 11) <= sys.version_info < (3, 14), \

@@ -99,11 +99,14 @@ def attention_grid(task):
         return None
     if not hasattr(task.get_layer(next(iter(task.preprocessor.targets))), "attention"):
         return None
-    start = 0
+    start, names = 0, {layer.name for layer in task.layers}
     for name, field in task.preprocessor.inputs.items():
         layer = _grid_layer(task, name) if isinstance(field, Image) else None
         if layer is not None:
             return name, start, layer.grid
+        # Other fusions than concatenation along time leave nothing in its place.
+        if f"{name}_projection" not in names:
+            return None
         length = task.get_layer(f"{name}_projection").output.shape[1]
         if length is None:
             return None

@@ -49,6 +49,16 @@ def test_training_step(run):
     assert (result["ratio"] is None) == (not TORCH)
 
 
+def test_audio(run):
+    result = run("audio.py", "--rounds", "1", *NO_PYTHON)
+    assert result["log_mel_s"] > 0
+
+
+def test_speech_training(run):
+    result = run("speech_training.py", "--rounds", "1", *NO_PYTHON)
+    assert result["ratio"] is None
+
+
 def test_input(run):
     result = run("input.py", "--rounds", "1")
     assert result["photos"] > 0
