@@ -12,6 +12,9 @@ class Stream:
     Every piece goes through the layers once; what later pieces need of it is kept in the state, a
     dict of tensors, so that any number of streams can be served by functions that keep nothing.
 
+    Of a joint head only CTC listens, so that its answer is that of `method="ctc"`. A stream of less
+    than 10 ms makes no frame, and says nothing.
+
     Args:
         task: A Task of one recording and one CTC target, whose encoder takes chunks (such as
             `mm.conformer("small", chunk=8)`) and whose `Audio` field needs no whole recording.
@@ -78,13 +81,15 @@ class Stream:
             nothing to come can change; lists. And the state.
         """
         heard, state = self._step(tf.convert_to_tensor(samples, tf.float32), state)
-        return {name: [text.decode() for text in x.numpy()] for name, x in heard.items()}, state
+        return {name: _texts(x) for name, x in heard.items()}, state
 
     def end(self, state):
         """The answers to streams that have ended, as `Task.infer` gives them."""
         answer = self._end(state)
-        texts = [text.decode() for text in answer[self.target].numpy()]
-        return {self.target: texts, "score": answer["score"].numpy().tolist()}
+        return {
+            self.target: _texts(answer[self.target]),
+            "score": answer["score"].numpy().tolist(),
+        }
 
     def step_graph(self, samples, state):
         """`step` in tensors."""
@@ -98,7 +103,7 @@ class Stream:
         stable = tf.range(tf.shape(ids)[1]) < self.search.stable(state["search"])[:, None]
         heard = {
             self.target: self.text.decode(ids),
-            f"{self.target}_stable": self.text.decode(tf.where(stable, ids, 0)),
+            f"{self.target}_stable": _whole(self.text.decode(tf.where(stable, ids, 0))),
         }
         return heard, self._flat(state)
 
@@ -156,6 +161,16 @@ class Stream:
     def _flat(self, state):
         named = zip(tree.flatten(self.names), tree.flatten(state), strict=True)
         return dict(named)
+
+
+def _texts(tensor):
+    return [text.decode("utf-8", "replace") for text in tensor.numpy()]
+
+
+def _whole(texts):
+    """Texts without a character at their end of which bytes may still come."""
+    texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
+    return tf.strings.regex_replace(texts, "\ufffd+$", "")
 
 
 def what_hinders(task):

@@ -76,7 +76,7 @@ class Task(keras.Model):
                 raw[key] = tf.constant(values, spec.dtype) if values else tf.constant(empty)
         return raw
 
-    def serve_function(self, method="serve", **options):
+    def serve_function(self, method="serve", /, **options):
         """`serve`, `explain` or `timestamps` with these options, compiled; traced once."""
         functions = self.__dict__.setdefault("_serve_functions", {})
         key = (method, *sorted(options.items()))
