@@ -5,6 +5,8 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
+
 import mmkeras
 from mmkeras import startup
 
@@ -41,6 +43,8 @@ def _parser():
         help="answer from raw files",
         description="Answer from raw files: one option per input of the model, such as --image.",
         usage="mmkeras infer MODEL --image FILE [FILE ...] [--beam-width N] [--json]",
+        epilog="The file - is standard input. A recording in it, a WAV or 16-bit samples at the "
+        "model's rate, is written down while it comes, by a model that can listen to streams.",
     )
     infer.add_argument("model", help="a .keras file or an export")
     infer.add_argument("--beam-width", type=int, help="beam search (.keras files only)")
@@ -74,7 +78,9 @@ def _infer(args, rest):
                 "the .keras file"
             )
         options["beam_width"] = args.beam_width
-    answers = model.infer(records, **options)
+    if ["-"] in records.values():
+        return _infer_input(model, records, options, args.json)
+    answers = model.infer(_as_wav(model, records), **options)
     for row in range(len(next(iter(answers.values())))):
         given = {name: values[row] for name, values in records.items()}
         answer = {name: values[row] for name, values in answers.items()}
@@ -84,6 +90,64 @@ def _infer(args, rest):
             texts = [value for value in answer.values() if isinstance(value, str)]
             print("\t".join([*given.values(), *texts]))
     return 0
+
+
+def _infer_input(model, records, options, as_json):
+    """Answers from standard input."""
+    if len(records) > 1:
+        raise ValueError("Standard input should be the only input of the model")
+    (name,) = records
+    field = None if isinstance(model, mmkeras.Export) else model.preprocessor.inputs.get(name)
+    if not hasattr(field, "pieces"):
+        contents = _as_wav(model, {name: [sys.stdin.buffer.read()]})
+        answers = model.infer(contents, **options)
+    else:
+        pieces = field.pieces(sys.stdin.buffer)
+        try:
+            stream = mmkeras.Stream(model, **options)
+        except ValueError:
+            # What is no good for both is told by the next line.
+            samples = np.concatenate(list(pieces))
+            answers = model.infer({name: [(samples, field.sample_rate)]}, **options)
+        else:
+            return _listen(stream, pieces, {name: "-"} if as_json else None)
+    answer = {key: values[0] for key, values in answers.items()}
+    texts = [value for value in answer.values() if isinstance(value, str)]
+    print(json.dumps({name: "-"} | answer, ensure_ascii=False) if as_json else "\t".join(texts))
+    return 0
+
+
+def _listen(stream, pieces, given=None):
+    """Writes what is certain as it comes, or with `given` one JSON object at the end."""
+    state, shown = None, ""
+
+    def show(text, end=""):
+        if given is None:
+            print(text.removeprefix(shown), end=end, flush=True)
+
+    try:
+        for samples in pieces:
+            heard, state = stream.step(samples[None], state or stream.initial_state())
+            stable = heard[f"{stream.target}_stable"][0]
+            show(stable)
+            shown = stable
+    except KeyboardInterrupt:
+        pass  # It ends the recording, and what was said counts.
+    finally:
+        # Also where the input turns out to be damaged.
+        if state:
+            answer = {key: values[0] for key, values in stream.end(state).items()}
+            show(answer[stream.target], end="\n")
+            if given is not None:
+                print(json.dumps(given | answer, ensure_ascii=False))
+    return 0
+
+
+def _as_wav(model, records):
+    """An export takes WAV only, and cannot tell what a file is; a Task reads files itself."""
+    if not isinstance(model, mmkeras.Export) or "audio" not in records:
+        return records
+    return records | {"audio": [mmkeras.Audio().load(value) for value in records["audio"]]}
 
 
 def _export(args, rest):

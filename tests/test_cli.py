@@ -1,7 +1,11 @@
 import io
 import json
+import types
 
+import numpy as np
 import pytest
+import soundfile
+import tones
 from PIL import Image
 
 import mmkeras as mm
@@ -20,6 +24,139 @@ def folder(tmp_path_factory):
     Image.new("RGB", (40, 30), "red").save(photo, "JPEG")
     (folder / "a.jpg").write_bytes(photo.getvalue())
     return folder
+
+
+SOUND = np.int16(tones.samples(0.5, 5) * 2**15)
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    """Saved recognizers, one of streams, and a recording as FLAC and WAV."""
+    folder = tmp_path_factory.mktemp("speech")
+    tones.recognizer(streams=True).save(folder / "streams.keras")
+    tones.recognizer().save(folder / "whole.keras")
+    soundfile.write(folder / "a.flac", SOUND, tones.RATE)
+    (folder / "a.wav").write_bytes(tones.wav(0.5, 5))
+    return folder
+
+
+@pytest.fixture
+def model_path(request, speech):
+    """Path of a model; the export is made when it is first needed."""
+    path = speech / request.param
+    if request.param == "export" and not path.exists():
+        mm.export(mm.load_model(speech / "whole.keras"), path, beam_width=None)
+    return path
+
+
+class Pipe(io.BytesIO):
+    """Standard input of which a few bytes come at a time."""
+
+    def read1(self, size=-1):
+        return super().read1(min(size, 1001))
+
+
+def said(arguments, capsys, monkeypatch=None, given=b""):
+    """What a command prints, standard input being `given`."""
+    if monkeypatch:
+        monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=Pipe(given)))
+    assert main([str(word) for word in arguments]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("model_path", ["streams.keras", "whole.keras", "export"], indirect=True)
+def test_recordings_need_not_be_wav(model_path, speech, capsys, monkeypatch):
+    command = ["infer", model_path, "--audio"]
+    lines = said([*command, speech / "a.flac", speech / "a.wav"], capsys).splitlines()
+    (flac, text), (_, again) = (line.split("\t") for line in lines)
+    assert flac.endswith("a.flac")
+    assert text == again
+    assert len(text) > 2
+    for name in ("a.wav", "a.flac"):
+        piped = (speech / name).read_bytes()
+        assert said([*command, "-"], capsys, monkeypatch, piped) == f"{text}\n"
+    piped = (speech / "a.wav").read_bytes()
+    shown = said([*command, "-", "--json"], capsys, monkeypatch, piped)
+    answer = json.loads(shown)
+    assert set(answer) == {"audio", "transcript", "score"}
+    assert answer["transcript"] == text
+    if model_path.name != "export":
+        # An export does not tell at which rate it hears; a model does.
+        assert said([*command, "-"], capsys, monkeypatch, SOUND.tobytes()) == f"{text}\n"
+
+
+def test_what_is_certain_is_written_at_once(speech, capsys, monkeypatch):
+    seen = []
+
+    class Watched(Pipe):
+        def read1(self, size=-1):
+            seen.append(capsys.readouterr().out)
+            if len(seen) == 6:
+                raise KeyboardInterrupt
+            return super().read1(size)
+
+    pipe = Watched((speech / "a.wav").read_bytes())
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=pipe))
+    assert main(["infer", str(speech / "streams.keras"), "--audio", "-"]) == 0
+    text = "".join(seen) + capsys.readouterr().out
+    heard = SOUND[: (5 * 1001 - 44) // 2]
+    model = mm.load_model(speech / "streams.keras")
+    assert text == model.infer({"audio": [(heard, tones.RATE)]})["transcript"][0] + "\n"
+    assert len("".join(seen)) > 1
+
+
+def test_a_damaged_stream_still_says_what_was_said(speech, capsys, monkeypatch):
+    sound = np.where(np.arange(4000) < 3000, tones.samples(0.5, 5), np.nan).astype("float32")
+    damaged = io.BytesIO()
+    soundfile.write(damaged, sound, tones.RATE, "FLOAT", format="WAV")
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=Pipe(damaged.getvalue())))
+    assert main(["infer", str(speech / "streams.keras"), "--audio", "-"]) == 1
+    captured = capsys.readouterr()
+    assert len(captured.out) > 2
+    assert captured.err == "mmkeras: The recording has samples that are NaN or infinite\n"
+
+
+@pytest.mark.parametrize(
+    ("model_path", "lines"),
+    [
+        (
+            "whole.keras",
+            [
+                "input audio: Audio (None, 20) float32",
+                "target transcript: Transcript from CTC",
+                "longest transcript: 12 tokens",
+            ],
+        ),
+        ("export", ["signature timestamps: takes audio_bytes [None] string"]),
+    ],
+    indirect=["model_path"],
+)
+def test_inspect_of_speech(model_path, lines, capsys):
+    shown = said(["inspect", model_path], capsys).splitlines()
+    assert set(lines) <= set(shown)
+
+
+@pytest.mark.parametrize(
+    ("model_path", "arguments", "given", "message"),
+    [
+        ("streams.keras", ["--audio", "-"], b"", "Received: nothing"),
+        ("whole.keras", ["--audio", "-"], b"", "Received: nothing"),
+        ("export", ["--audio", "-"], b"not sound", "not a WAV file"),
+        ("streams.keras", ["--audio", "-"], b"RIFF1234WAVE", "a WAV without a whole `fmt `"),
+        ("streams.keras", ["--audio", "-", "--text", "a"], b"", "should be the only input"),
+        ("streams.keras", ["--sound", "-"], b"", "with the names ['audio']"),
+        ("streams.keras", ["--audio", __file__], b"", "not a WAV file"),
+        ("export", ["--audio", "none.flac"], b"", "none.flac"),
+    ],
+    indirect=["model_path"],
+)
+def test_errors_of_speech_are_one_line(model_path, arguments, given, message, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=Pipe(given)))
+    assert main(["infer", str(model_path), *arguments]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("mmkeras: ")
+    assert message in said
 
 
 @pytest.mark.parametrize("model", ["model.keras", "export"])

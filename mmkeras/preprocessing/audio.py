@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mmkeras.preprocessing import sound_files, wav
+from mmkeras.preprocessing import pipes, sound_files, wav
 from mmkeras.preprocessing.field import Field
 from mmkeras.preprocessing.log_mel import (
     first_tail,
@@ -199,6 +199,22 @@ class Audio(Field):
             return self._normalized(samples[..., tf.newaxis]), tail
         frames, tail = log_mel_chunk(samples, tail, self.sample_rate, self.bands)
         return self._normalized(_scaled(frames)), tail
+
+    def pieces(self, file):
+        """A recording from a pipe -> its samples at the field's rate, as soon as they are there.
+
+        Args:
+            file: open for reading bytes: a WAV at the field's rate, whatever its header says of
+                its length, or without a header 16-bit samples of one channel at that rate. WAV of
+                another rate or format, FLAC and OGG come as one piece, when `file` has ended.
+
+        Yields:
+            float32 arrays `(samples,)`.
+
+        Raises:
+            ValueError: when nothing comes, or it is no recording.
+        """
+        return pipes.pieces(file, self)
 
     def load(self, value):
         """A recording that a person gives -> the bytes of a WAV that the graph decodes.

@@ -62,7 +62,7 @@ class Export:
         Args:
             records: A dict of lists by input name. Where the signature takes `NAME_bytes`, the
                 input `NAME` is a list of paths or of the bytes of files.
-            signature: `"serving_default"`, `"nbest"` or `"explain"`.
+            signature: `"serving_default"`, `"nbest"`, `"explain"` or `"timestamps"`.
             batch_size: How many examples go through the graph at once.
 
         Returns:
