@@ -219,7 +219,8 @@ class Transcript(Text):
         place = tf.cumsum(tf.cast(spaced | first | whole, tf.int32), axis=1) - 1
         # A space by itself belongs to no word, and neither does padding.
         spoken = tf.strings.length(bare) > 0
-        count = tf.reduce_max(tf.where(spoken, place + 1, 0))
+        # No rows have no maximum.
+        count = tf.maximum(tf.reduce_max(tf.where(spoken, place + 1, 0)), 0)
         place = tf.where(spoken, place, count)
         rows = tf.shape(ids)[0]
         flat = tf.reshape(place + tf.range(rows)[:, tf.newaxis] * (count + 1), [-1])

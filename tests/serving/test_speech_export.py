@@ -1,0 +1,131 @@
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tones
+from tensorflow.core.protobuf import saved_model_pb2
+
+import mmkeras as mm
+
+RECORDINGS = [tones.wav(0.5, 5), tones.wav(0.4, 4)]
+OPTIONS = {"beam_width": 3, "language_weight": 0.7}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unoptimized():
+    """Optimizing graphs that run once takes longer than running them."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+
+
+@pytest.fixture(scope="module")
+def task():
+    """A recognizer of streams with a language model."""
+    task = tones.recognizer(streams=True)
+    language = mm.NgramLanguageModel.train(tones.TEXTS, tones.LETTERS, order=2)
+    task.get_layer("transcript").set_language_model(language)
+    return task
+
+
+@pytest.fixture(scope="module")
+def path(task, tmp_path_factory):
+    return mm.export(task, tmp_path_factory.mktemp("speech") / "1", **OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def served(path):
+    return mm.Export(path)
+
+
+def test_signatures(served):
+    whole = ["explain", "nbest", "serving_default", "timestamps"]
+    assert served.signatures == sorted([*whole, "stream_init", "stream_step", "stream_end"])
+    for name in whole:
+        (spec,) = served.specs(name).values()
+        assert (spec.name, spec.shape.rank, spec.dtype) == ("audio_bytes", 1, tf.string)
+        assert served.infer({"audio": []}, name)["transcript"] == []
+
+
+def test_served_is_inferred(task, served):
+    answers = served.infer({"audio": RECORDINGS})
+    inferred = task.infer({"audio": RECORDINGS}, **OPTIONS)
+    assert answers["transcript"] == inferred["transcript"]
+    assert all(answers["transcript"])
+    assert answers["score"] == pytest.approx(inferred["score"], rel=1e-4)
+    best = served.infer({"audio": RECORDINGS}, "nbest")
+    assert [texts[0] for texts in best["transcript"]] == answers["transcript"]
+    assert np.shape(best["score"]) == (2, 3)
+
+
+def test_timestamps_are_in_order_and_in_the_recording(served):
+    timed = served.infer({"audio": RECORDINGS}, "timestamps")
+    rows = zip(
+        timed["transcript"],
+        timed["transcript_words"],
+        timed["transcript_seconds"],
+        timed["transcript_confidence"],
+        (0.5, 0.4),
+        strict=True,
+    )
+    for text, words, seconds, confidence, end in rows:
+        words = [word for word in words if word]
+        assert words == text.split()
+        times = np.reshape(seconds[: len(words)], [-1])
+        assert times.tolist() == sorted(times)
+        # The last frame of an encoder of 40 ms may reach beyond the end.
+        assert 0 <= times[0] < times[-1] < end + 0.04
+        assert not np.any(seconds[len(words) :])
+        assert all(0 < each <= 1 for each in confidence[: len(words)])
+
+
+def test_streams_are_the_whole(task, served):
+    expected = served.infer({"audio": RECORDINGS[:1]})
+    (field,) = task.preprocessor.inputs.values()
+    sound = field.signal(RECORDINGS[0])[None]
+    stream = mm.Stream(task, **OPTIONS)
+    mirrored = stream.initial_state()
+    state = served.run({"sample_rate": tf.constant([tones.RATE])}, "stream_init")
+    for samples in np.split(sound, [1, 1, 900, 3000], axis=1):
+        state = served.run({"samples": tf.constant(samples)} | _tensors(state), "stream_step")
+        heard = {name: state.pop(name)[0].decode() for name in [*state] if "transcript" in name}
+        said, mirrored = stream.step(samples, mirrored)
+        assert heard == {name: texts[0] for name, texts in said.items()}
+    ended = served.run(_tensors(state), "stream_end")
+    assert [text.decode() for text in ended["transcript"]] == expected["transcript"]
+    assert ended["score"] == pytest.approx(expected["score"], rel=1e-4)
+
+
+def _tensors(values):
+    return {name: tf.constant(value) for name, value in values.items()}
+
+
+def test_a_stream_of_another_rate_is_refused(served):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`sample_rate` should be 8000"):
+        served.run({"sample_rate": tf.constant([16000])}, "stream_init")
+
+
+def test_bad_recordings_name_row_and_reason(served, tmp_path):
+    (tmp_path / "text.wav").write_bytes(b"not sound")
+    with pytest.raises(ValueError, match=r"Row 1, .*text.wav.*: not a WAV file"):
+        served.infer({"audio": [RECORDINGS[0], tmp_path / "text.wav"]})
+    with pytest.raises(ValueError, match=r"Row 0, \{'audio': '<0 bytes>'\}: an empty file"):
+        served.infer({"audio": [b""]})
+    with pytest.raises(ValueError, match=r"Row 0, .*a WAV without samples"):
+        served.infer({"audio": [RECORDINGS[0][:44]]})
+
+
+def test_every_operation_is_of_core_tensorflow(path):
+    saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    (graph,) = (meta.graph_def for meta in saved.meta_graphs)
+    functions = graph.library.function
+    nodes = itertools.chain(graph.node, *(function.node_def for function in functions))
+    found = {node.op for node in nodes} - {function.signature.name for function in functions}
+    forbidden = ("Py", "EagerPy", "Numpy", "Xla", "Cudnn", "Sentencepiece", "Kafka", "IO>")
+    assert "RFFT" in found
+    assert [name for name in found if name.startswith(forbidden)] == []
+
+
+def test_verifies(path):
+    assert mm.verify(path) == []
