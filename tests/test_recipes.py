@@ -34,3 +34,25 @@ def test_image_captioning_from_a_manifest(tmp_path):
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
     model = mm.load_model(tmp_path / "out" / "model.keras")
     assert len(model.infer({"image": [str(tmp_path / "0.jpg")]})["caption"]) == 1
+
+
+def test_speech_to_text_from_a_manifest(tmp_path):
+    rows = []
+    for i in range(8):
+        sound = mm.speak(["red", "blue"][i % 2], seed=i, synthesizer="tones")
+        (tmp_path / f"{i}.wav").write_bytes(sound)
+        rows.append({"audio": f"{i}.wav", "text": ["red", "blue"][i % 2], "speaker": f"s{i // 2}"})
+    (tmp_path / "takes.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    command = [sys.executable, RECIPES / "speech_to_text.py", "--data", "manifest"]
+    command += ["--path", tmp_path / "takes.jsonl", "--out", tmp_path / "out", "--hold-out", "s3"]
+    command += ["--encoder", "conv_transformer", "--epochs", "1", "--language-order", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Held out: s3" in done.stdout
+    assert "2 held-out recordings, with it" in done.stdout
+    assert "WER" in done.stdout
+    assert "verified, equal" in done.stdout
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
+    model = mm.load_model(tmp_path / "out" / "model.keras")
+    heard = model.infer({"audio": [str(tmp_path / "0.wav")]}, beam_width=4)
+    assert len(heard["transcript"]) == 1

@@ -147,15 +147,15 @@ def _explained(task, source, target, recording, options):
     context = task.context(task.preprocess(raw))[target]
     head = task.get_layer(target)
     ids = head.answer(**context, **options)["ids"][:, 0]
-    if hasattr(head, "align"):
-        found = {name: np.asarray(x)[0] for name, x in head.align(**context, ids=ids).items()}
+    if not hasattr(head, "explain"):
+        return []
+    found = {name: np.asarray(x)[0] for name, x in head.explain(ids, **context).items()}
+    if "frames" in found:
         frame = np.arange(context["context"].shape[1])
         said = (frame >= found["frames"][:, :1]) & (frame < found["frames"][:, 1:])
         weights = said * found["confidence"][:, None]
-    elif hasattr(head, "explain"):
-        weights = np.asarray(head.explain(ids, **context)["attention"])[0]
     else:
-        return []
+        weights = found["attention"]
     tokens = np.asarray(task.preprocessor.targets[target].decode(ids[..., None]))[0]
     told = [token.decode("utf-8", "replace") for token in tokens.tolist()]
     return list(zip(told, weights, strict=True))[: int(np.count_nonzero(ids))]
