@@ -91,8 +91,8 @@ def dataset(
     with tf.device("CPU:0"):
         rows, texts = _examples(columns, fields, problems)
         seconds = _durations(columns, fields, problems)
-        rows, texts = _without_faults(rows, texts, fields, seconds, problems)
-        read = _Reader(columns, fields)
+        rows, texts = _without_faults(rows, texts, preprocessor, seconds, problems)
+        read = _Reader(columns, preprocessor)
         if len(rows) and read.names and (cache or on_error == "skip"):
             good = _read_all(read, np.unique(rows), cache, problems)
             rows, texts = _keep(np.isin(rows, good), rows, texts)
@@ -146,7 +146,9 @@ def dataset(
         blanks = tf.data.Dataset.from_tensors(_blank(examples.element_spec)).repeat()
         examples = tf.data.Dataset.zip(order, examples.ignore_errors().concatenate(blanks))
         if augment or any(field.masked for field in fields.values()):
-            change = functools.partial(_prepared, augment, fields, tf.stack([seed, epoch]))
+            change = functools.partial(
+                _prepared, augment, preprocessor.inputs, tf.stack([seed, epoch])
+            )
             examples = examples.map(change, _AUTOTUNE, deterministic=True)
         return examples
 
@@ -281,16 +283,17 @@ def _durations(columns, fields, problems):
     return seconds
 
 
-def _without_faults(rows, texts, fields, seconds, problems):
+def _without_faults(rows, texts, preprocessor, seconds, problems):
     """Leaves out examples that are too short, or with a target that nothing can be learnt from."""
     good = np.ones(len(rows), bool)
     for column in seconds.values():
         good &= column[rows] > 0
     rows, texts = _keep(good, rows, texts)
     good = np.ones(len(rows), bool)
+    fields, targets = preprocessor.fields, preprocessor.targets
     frames = {name: fields[name].frames(column[rows]) for name, column in seconds.items()}
-    for name in texts:
-        for position, fault in fields[name].faults(texts[name], frames).items():
+    for name in targets.keys() & texts.keys():
+        for position, fault in targets[name].faults(texts[name], frames).items():
             good[position] = False
             problems.add(f"record {rows[position]}: {name!r} {fault}")
     return _keep(good, rows, texts)
@@ -402,12 +405,15 @@ def _assert_read(read, rows, order, indices):
 
 
 @_as_is
-def _prepared(functions, fields, seed, order, example):
+def _prepared(functions, inputs, seed, order, example):
     """One example as it was read -> augmented, and in the form that its fields give."""
     index, signals = example
     key = tf.random.experimental.stateless_fold_in(seed, index)
     changed = {}
     for name, before in signals.items():
+        if name not in inputs:
+            changed[name] = before
+            continue
         after = functions[name](before, key) if name in functions else before
         if before.dtype != after.dtype or not before.shape.is_compatible_with(after.shape):
             raise ValueError(
@@ -415,7 +421,7 @@ def _prepared(functions, fields, seed, order, example):
                 f"Received: {after.dtype.name} of shape {after.shape}"
             )
         after = tf.ensure_shape(after, before.shape)
-        changed[name] = fields[name].features(after)
+        changed[name] = inputs[name].features(after)
     return order, (index, changed)
 
 
@@ -431,12 +437,14 @@ class _Reader:
         store: a `_Store` of all records, or `None`.
     """
 
-    def __init__(self, columns, fields):
+    def __init__(self, columns, preprocessor):
+        fields = preprocessor.fields
         self.names = [name for name in columns if _is_read(name, fields[name])]
         self.arrays = [name for name in self.names if not fields[name].per_example]
         self.specs = {name: _raw_spec(name, fields[name]) for name in self.names}
         self.columns = columns
         self.fields = fields
+        self.targets = preprocessor.targets
         self.careful = set()
         self.store = None
 
@@ -446,10 +454,14 @@ class _Reader:
         raws = tf.numpy_function(self.load, [row], [self.specs[name].dtype for name in self.names])
         raws = dict(zip(self.names, raws, strict=True))
         raws = {name: tf.ensure_shape(raw, self.specs[name].shape) for name, raw in raws.items()}
-        return {
-            name: raw if name in self.arrays else self.fields[name].signal(raw)
-            for name, raw in raws.items()
-        }
+        return {name: self._read(name, raw) for name, raw in raws.items()}
+
+    def _read(self, name, raw):
+        if name in self.arrays:
+            return raw
+        if name in self.targets:
+            return self.targets[name].target(name, raw)
+        return self.fields[name].signal(raw)
 
     def load(self, row):
         if int(row) in self.careful:

@@ -102,6 +102,7 @@ def test_token_error_rate_streams():
 
 
 def test_fits_and_comes_back(tmp_path):
+    keras.utils.set_random_seed(0)
     inputs, mask = keras.Input((None, 6)), keras.Input((None,), dtype="bool")
     layer = CTC(5, dropout=0.0, name="transcript")
     model = keras.Model([inputs, mask], {"transcript": layer(inputs, mask)})
@@ -113,7 +114,7 @@ def test_fits_and_comes_back(tmp_path):
     random = np.random.default_rng(0)
     x = [random.normal(size=(4, 9, 6)).astype("float32"), np.arange(9) < [[9], [9], [7], [6]]]
     y = {"transcript": np.array([[1, 2, 3], [2, 2, 0], [3, 0, 0], [0, 0, 0]])}
-    history = model.fit(x, y, epochs=25, verbose=0).history
+    history = model.fit(x, y, epochs=80, verbose=0).history
     assert history["loss"][-1] < 0.5 * history["loss"][0]
     assert model.evaluate(x, y, verbose=0, return_dict=True)["token_error_rate"] < 0.8
     model.save(tmp_path / "model.keras")
