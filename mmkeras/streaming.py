@@ -46,7 +46,7 @@ class Stream:
         (self.encoder,) = _encoders(task)
         head = task.get_layer(self.target)
         self.head = getattr(head, "ctc", head)
-        self.search = self.head.search(**options)
+        self.search = head.search(**options)
         # What stands between encoder and head looks at each frame by itself.
         self.between = keras.Function(self.encoder.output, task.head_arguments(self.target))
         first = self._first(1)

@@ -125,8 +125,11 @@ class JointDecoder(keras.layers.Layer):
         read = tf.where(following == BLANK_ID, 0.0, -values)
         return tf.reshape(tf.reduce_sum(read, axis=1), [batch, texts])
 
-    def search(self, **options):
-        """The search of CTC alone, see `CTC.search`: for frames that come in chunks."""
+    def search(self, method="joint", ctc_weight=None, **options):
+        """The search of CTC alone, see `CTC.search`: for frames that come in chunks.
+
+        It takes the options of `answer`; the first two say nothing to it.
+        """
         return self.ctc.search(**options)
 
     def set_language_model(self, model):

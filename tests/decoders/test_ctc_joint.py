@@ -135,3 +135,9 @@ def test_refuses_weights_out_of_range(weight):
 def test_refuses_parts_of_different_ids():
     with pytest.raises(ValueError, match="vocabulary_size"):
         JointDecoder(CTC(VOCABULARY + 1), decoder("lstm"))
+
+
+def test_search_takes_the_options_of_answer():
+    head = JointDecoder(CTC(6), mm.TransformerDecoder(6, 5, 8, 1, heads=2))
+    search = head.search(method="joint", ctc_weight=0.5, beam_width=3)
+    assert search.beam_width == 3
