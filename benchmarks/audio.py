@@ -47,7 +47,10 @@ def main():
     ):
         paths, seconds = write_files(Path(folder), files)
         runs = {"log_mel": ours(sound), **librosa_if_there(sound)}
-        runs |= {"field": consuming(batches(paths)), "bare": consuming(bare_batches(paths))}
+        runs |= {
+            "field": measure.consuming(batches(paths)),
+            "bare": measure.consuming(bare_batches(paths)),
+        }
         runs = {name: measure.timed(run) for name, run in runs.items()}
         times = measure.in_turns(runs | peer.runs("log_mel"), args.rounds)
     figures = {
@@ -116,14 +119,6 @@ def bare_batches(paths):
 
     examples = tf.data.Dataset.from_tensor_slices(paths).map(read, tf.data.AUTOTUNE)
     return examples.padded_batch(BATCH).prefetch(tf.data.AUTOTUNE)
-
-
-def consuming(dataset):
-    def run():
-        for _ in dataset:
-            pass
-
-    return run
 
 
 if __name__ == "__main__":

@@ -41,9 +41,9 @@ def main():
             paths = write_photos(Path(folder), 2 if args.quick else args.photos, 500, 375)
             paths *= REPEATS
         runs = {
-            "photos": consuming(batches(paths)),
+            "photos": measure.consuming(batches(paths)),
             "pillow": lambda: list(pillow_batches(paths)),
-            "decode": consuming(decoded(paths)),
+            "decode": measure.consuming(decoded(paths)),
         }
         runs = {name: measure.timed(run) for name, run in runs.items()}
         times = measure.in_turns(runs, args.rounds)
@@ -83,14 +83,6 @@ def decoded(paths):
 
     examples = tf.data.Dataset.from_tensor_slices(paths).map(shape, tf.data.AUTOTUNE)
     return examples.batch(BATCH).prefetch(tf.data.AUTOTUNE)
-
-
-def consuming(dataset):
-    def run():
-        for _ in dataset:
-            pass
-
-    return run
 
 
 if __name__ == "__main__":

@@ -68,6 +68,16 @@ def timed(function):
     return run
 
 
+def consuming(dataset):
+    """A function that reads a data set to its end."""
+
+    def run():
+        for _ in dataset:
+            pass
+
+    return run
+
+
 def in_turns(runs, rounds):
     """Seconds that each of the functions says it took, `{name: [seconds, ...]}`.
 

@@ -98,9 +98,8 @@ def dataset(
             rows, texts = _keep(np.isin(rows, good), rows, texts)
         problems.warn("`records`")
         count = len(rows)
-        if batch_seconds is None:
-            steps = _count_steps(count, batch_size, drop_remainder)
-        else:
+        steps = _count_steps(count, batch_size, drop_remainder and batch_seconds is None)
+        if batch_seconds is not None:
             lasting = np.max([column[rows] for column in seconds.values()], axis=0)
             buckets = _buckets(lasting, batch_size, batch_seconds)
             steps = len(_plan(buckets, drop_remainder)[1])
@@ -270,13 +269,13 @@ def _load(name, field, value):
 
 
 def _durations(columns, fields, problems):
-    """How long each record is in seconds, by name of a masked field."""
+    """How long each record is in seconds, by name of a masked field; NaN if that cannot be told."""
     seconds = {}
     for name in columns:
         if fields[name].masked:
             with futures.ThreadPoolExecutor() as pool:
                 tries = [pool.submit(fields[name].seconds, value) for value in columns[name]]
-            seconds[name] = np.zeros(len(tries))
+            seconds[name] = np.full(len(tries), np.nan)
             for row, each in enumerate(tries):
                 with problems.at(f"record {row}, {name!r}"):
                     seconds[name][row] = each.result()
@@ -284,10 +283,10 @@ def _durations(columns, fields, problems):
 
 
 def _without_faults(rows, texts, preprocessor, seconds, problems):
-    """Leaves out examples that are too short, or with a target that nothing can be learnt from."""
+    """Leaves out examples of no known length, or with a target that teaches nothing."""
     good = np.ones(len(rows), bool)
     for column in seconds.values():
-        good &= column[rows] > 0
+        good &= ~np.isnan(column[rows])
     rows, texts = _keep(good, rows, texts)
     good = np.ones(len(rows), bool)
     fields, targets = preprocessor.fields, preprocessor.targets

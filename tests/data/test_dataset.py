@@ -688,6 +688,17 @@ class TestRecordings:
         assert self.rows(batches) == [[(97, 3)]]
         assert len(batches.skipped) == 1
 
+    @pytest.mark.parametrize("batch_seconds", [None, 100])
+    def test_all_bad_are_none(self, batch_seconds):
+        with pytest.raises(ValueError, match="`records` should hold at least one good record"):
+            dataset(
+                {"letters": [b"", b""]},
+                self.fields,
+                2,
+                on_error="skip",
+                batch_seconds=batch_seconds,
+            )
+
     def test_longer_than_a_batch_are_refused(self):
         with pytest.raises(ValueError, match="`batch_seconds` should be at least 3"):
             dataset({"letters": [b"aaa"]}, self.fields, 2, batch_seconds=2)
