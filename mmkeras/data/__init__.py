@@ -1,7 +1,8 @@
 """Data: readers of standard layouts, the built-in world, and records made into batches."""
 
 from mmkeras.data.dataset import dataset
-from mmkeras.data.readers import read, read_coco, read_flickr, read_manifest
+from mmkeras.data.manifest import read_manifest
+from mmkeras.data.readers import read, read_coco, read_flickr
 from mmkeras.data.speaking import speak, spoken
 from mmkeras.data.speech import (
     hold_out,

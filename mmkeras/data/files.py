@@ -1,8 +1,17 @@
-"""Files of a data set: listings of folders and zips, and lines of text."""
+"""Files of a data set: listings of folders and zips, lines of text, JSON, and records of them."""
 
+import collections
+import gzip
+import json
 import os
 import pathlib
 import zipfile
+import zlib
+
+SPLIT_WORDS = {
+    **{name: name for name in ("train", "valid", "test")},
+    **dict.fromkeys(["val", "dev", "validation"], "valid"),
+}
 
 
 class Listings:
@@ -18,6 +27,43 @@ class Listings:
         if place not in self.names:
             self.names[place] = set(members(place) if in_zip else files_in(place))
         return name in self.names[place]
+
+
+class Images:
+    """Where the images are, from one listing of each folder or zip.
+
+    Args:
+        sources: a folder, a zip, or a list of these.
+    """
+
+    def __init__(self, sources):
+        self.sources = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
+        self.listed = {}
+        self.same_name = collections.defaultdict(list)
+        for source in self.sources:
+            for name in members(source) if zipfile.is_zipfile(source) else files_below(source):
+                path = os.path.join(source, name)
+                self.listed.setdefault(name, path)
+                self.same_name[name.rpartition("/")[2]].append(path)
+
+    def __contains__(self, name):
+        return name in self.listed or name.rpartition("/")[2] in self.same_name
+
+    def path(self, *names):
+        """The path of an image, named in full or, where that is clear, by its last part.
+
+        Of several names the first that is there is meant.
+        """
+        for name in names:
+            if name in self.listed:
+                return self.listed[name]
+            alike = self.same_name.get(name.rpartition("/")[2], [])
+            if len(alike) == 1:
+                return alike[0]
+            if alike:
+                raise ValueError(f"the image {name!r} could be any of {alike}")
+        asked = " or ".join(map(repr, names))
+        raise ValueError(f"there is no image {asked} in {[str(each) for each in self.sources]}")
 
 
 def members(archive):
@@ -59,6 +105,53 @@ def decoded(path, problems):
 def lines(path, problems):
     """Lines that are not blank, by number and without their ends."""
     return ((line, text.rstrip("\r\n")) for line, text in decoded(path, problems) if text.strip())
+
+
+def opened(path):
+    """A file to read bytes from, unpacked if it is gzip, by whatever name."""
+    with open(path, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if packed else open(path, "rb")
+
+
+def json_lists(path, *names):
+    """The named lists of a JSON file, which may be packed by gzip."""
+    content = read_json(path)
+    lists = [content.get(name) if isinstance(content, dict) else None for name in names]
+    if not all(isinstance(each, list) for each in lists):
+        wanted = (
+            f"lists {', '.join(f'`{n}`' for n in names)}" if names[1:] else f"a list `{names[0]}`"
+        )
+        raise ValueError(f"{path}: should be an object with {wanted}")
+    return lists
+
+
+def read_json(path):
+    """What a JSON file holds, which may be packed by gzip and begin with a byte order mark."""
+    try:
+        with opened(path) as file:
+            return json.loads(file.read().decode("utf-8-sig"))
+    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path}: not valid JSON: {error}") from None
+
+
+def values(entry, **types):
+    """The named values of a JSON object, checked."""
+    found = [entry.get(key) if isinstance(entry, dict) else None for key in types]
+    for value, (key, expected) in zip(found, types.items(), strict=True):
+        if not isinstance(value, expected):
+            raise ValueError(
+                f"`{key}` should be of type {expected.__name__}. Received: {value!r:.80}"
+            )
+    return found
+
+
+def columns(rows, source, what):
+    """Records, from a list of dicts; what some of them lack is `None`."""
+    if not rows:
+        raise ValueError(f"{source}: holds no {what}")
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def first(path, *patterns):

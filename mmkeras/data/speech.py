@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from mmkeras.data.files import Listings, files_in, filled, first, lines
+from mmkeras.data.files import Listings, columns, files_in, filled, first, lines
 from mmkeras.data.problems import Problems
 
 _SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph")
@@ -391,24 +391,20 @@ def read_timit(folder, on_error="raise"):
     return utterances.records(folder)
 
 
-def spoken_row(row):
-    """One line of a manifest: its recording, the part of it that is meant, what is said, by whom.
+def part_of_recording(row):
+    """The recording that a line of a manifest names, and the part of it that is meant.
 
     Args:
-        row: dict with `audio`, `text` or `transcript`, and maybe `start`, `duration` and `speaker`,
-            as JSON or a table gives them.
+        row: dict with `audio` and maybe `start` and `duration`, as JSON or a table gives them.
 
     Returns:
-        `(path, fragment, [(transcript, speaker)])`: a fragment is empty or `#t=start,end`.
+        `(path, fragment)`: a fragment is empty or `#t=start,end`.
 
     Raises:
         ValueError: a value is missing, empty or of the wrong kind.
     """
-    transcript = row["transcript"] if row.get("transcript") is not None else row.get("text")
-    speaker = row.get("speaker")
-    for name, value in (("audio", row["audio"]), ("text", transcript)):
-        if not isinstance(value, str):
-            raise ValueError(f"`{name}` should be a string. Received: {value!r:.80}")
+    if not isinstance(row["audio"], str):
+        raise ValueError(f"`audio` should be a string. Received: {row['audio']!r:.80}")
     path, mark, fragment = filled(row["audio"], "audio").partition("#t=")
     times = [row.get(name) for name in ("start", "duration")]
     start, duration = (
@@ -417,24 +413,18 @@ def spoken_row(row):
     )
     if (start, duration) != (None, None):
         start = start or 0.0
-        fragment = _fragment(start, None if duration is None else start + duration)
-    elif mark:
-        fragment = mark + fragment
-    speaker = None if speaker in (None, "") else str(speaker)
-    return path, fragment, [(filled(transcript, "text"), speaker)]
+        return path, _fragment(start, None if duration is None else start + duration)
+    return path, mark + fragment
 
 
 def spoken_records(rows, source):
-    """Records of `{audio: [(transcript, speaker)]}`."""
-    if not rows:
-        raise ValueError(f"{source}: holds no recording with a transcript")
-    said = [each for (each,) in rows.values()]
-    records = {"audio": list(rows), "transcript": [transcript for transcript, _ in said]}
-    speakers = [speaker for _, speaker in said]
-    if None not in speakers:
-        records["speaker"] = speakers
-    elif any(speakers):
-        without = list(rows)[speakers.index(None)]
+    """Records of a list of dicts, without the column `speaker` where that is always `None`."""
+    records = columns(rows, source, "recording with a transcript")
+    speakers = records["speaker"]
+    if not any(speakers):
+        del records["speaker"]
+    elif None in speakers:
+        without = records["audio"][speakers.index(None)]
         raise ValueError(f"{source}: some have a speaker and others none, such as {without!r}")
     return records
 
@@ -460,10 +450,14 @@ class _Utterances:
     def add(self, audio, transcript, speaker=None):
         if audio in self.rows:
             raise ValueError(f"{audio!r} comes twice")
-        self.rows[audio] = [(filled(transcript, "transcript"), speaker or None)]
+        self.rows[audio] = {
+            "audio": audio,
+            "transcript": filled(transcript, "transcript"),
+            "speaker": speaker or None,
+        }
 
     def records(self, source):
-        return spoken_records(self.rows, source)
+        return spoken_records(list(self.rows.values()), source)
 
 
 def _number(name, value):
