@@ -1,11 +1,11 @@
 """Data: readers of standard layouts, the built-in world, and records made into batches."""
 
 from mmkeras.data.dataset import dataset
+from mmkeras.data.holding_out import hold_out
 from mmkeras.data.manifest import read_manifest
 from mmkeras.data.readers import read, read_coco, read_flickr
 from mmkeras.data.speaking import speak, spoken
 from mmkeras.data.speech import (
-    hold_out,
     read_an4,
     read_common_voice,
     read_fsdd,

@@ -2,9 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from mmkeras.data import read, read_manifest
+from mmkeras.data import hold_out, read, read_manifest
 from mmkeras.data.speech import (
-    hold_out,
     read_an4,
     read_common_voice,
     read_fsdd,
@@ -440,39 +439,3 @@ class TestManifest:
         for layout in ("common_voice", "kaldi", "ljspeech", "librispeech", "an4"):
             with pytest.raises(ValueError, match="but none of its files is there"):
                 read(layout, tmp_path)
-
-
-class TestHoldOut:
-    def records(self, speakers=10, each=5):
-        who = [f"s{number}" for number in range(speakers) for _ in range(each)]
-        return {"audio": [str(row) for row in range(len(who))], "speaker": who}
-
-    @pytest.mark.parametrize(("share", "held"), [(0.2, 10), (3, 15), (["s1", "s4"], 10), (0.01, 5)])
-    def test_shares(self, share, held):
-        rest, out = hold_out(self.records(), share)
-        assert len(out["audio"]) == held
-        assert len(rest["audio"]) == 50 - held
-        assert not set(rest["speaker"]) & set(out["speaker"])
-        assert sorted(rest["audio"] + out["audio"], key=int) == self.records()["audio"]
-
-    def test_the_seed_chooses_and_the_order_does_not(self):
-        records = self.records()
-        backwards = {name: values[::-1] for name, values in records.items()}
-        chosen = [
-            set(hold_out(each, 3, seed=seed)[1]["speaker"])
-            for each, seed in ((records, 0), (backwards, 0), (records, 1))
-        ]
-        assert chosen[0] == chosen[1] != chosen[2]
-
-    def test_other_columns(self):
-        records = {"audio": ["a", "b", "c"], "room": [1, 2, 1]}
-        assert hold_out(records, [2], by="room")[1]["audio"] == ["b"]
-
-    @pytest.mark.parametrize("share", [0, 10, 1.0, [], ["nobody"], -1])
-    def test_bad_shares(self, share):
-        with pytest.raises(ValueError, match="`share` should hold"):
-            hold_out(self.records(), share)
-
-    def test_missing_column(self):
-        with pytest.raises(ValueError, match="Received: by='accent'"):
-            hold_out(self.records(), 1, by="accent")
