@@ -7,6 +7,7 @@ from concurrent import futures
 import numpy as np
 import tensorflow as tf
 
+from mmkeras.data.identity import identify
 from mmkeras.data.problems import Problems
 from mmkeras.preprocessing.preprocessor import check_columns
 
@@ -56,11 +57,13 @@ def dataset(
 
     Returns:
         A `tf.data.Dataset` of known cardinality. Its batches are `(x, y, sample_weight)`, dicts by
-        name, or `x` where the records hold no targets. It has two attributes of its own: `epoch`,
+        name, or `x` where the records hold no targets. It has attributes of its own: `epoch`,
         the number of the epoch that the next iterator gives (0 at first, one more with every
-        iterator that is read from; assign to it before `fit` to resume), and `skipped`, a list of
-        strings that say what was left out and why. Under a strategy `fit` reads one batch before
-        its first epoch, so that its epochs are numbered from 1, in every run.
+        iterator that is read from; assign to it before `fit` to resume); `from_step(step)`, a data
+        set of the same epochs without their first batches, which are not read; `identity()`, a
+        dict that says what it was made of; and `skipped`, a list of strings that say what was left
+        out and why. Under a strategy `fit` reads one batch before its first epoch, so that its
+        epochs are numbered from 1, in every run.
 
     Raises:
         ValueError: an argument or a column is wrong, no example is left, or, with `cache`, a file
@@ -112,17 +115,18 @@ def dataset(
         return np.int64(epoch)
 
     @_as_is
-    def make_epoch(_):
+    def make_epoch(step):
         epoch = tf.ensure_shape(tf.numpy_function(start_epoch, [], tf.int64), [])
         if batch_seconds is not None:
-            return make_buckets(epoch)
+            return make_buckets(epoch, step)
         order = tf.range(count, dtype=tf.int64)
         if shuffle:
             order = tf.random.experimental.stateless_shuffle(order, tf.stack([seed, epoch]))
+        order = order[step * batch_size :]
         return _batch(make_examples(order, epoch), batch_size, drop_remainder)
 
     @_as_is
-    def make_buckets(epoch):
+    def make_buckets(epoch, step):
         def draw(epoch):
             return _plan(buckets, drop_remainder, (seed, int(epoch)) if shuffle else None)
 
@@ -132,7 +136,8 @@ def dataset(
 
         plan = tf.numpy_function(draw, [epoch], [tf.int64, tf.int64])
         order, sizes = (tf.ensure_shape(each, [None]) for each in plan)
-        cuts = tf.data.Dataset.from_tensor_slices((tf.cumsum(sizes, exclusive=True), sizes))
+        cuts = (tf.cumsum(sizes, exclusive=True)[step:], sizes[step:])
+        cuts = tf.data.Dataset.from_tensor_slices(cuts)
         return cuts.interleave(
             one_batch, cycle_length=2, num_parallel_calls=_AUTOTUNE, deterministic=True
         )
@@ -164,10 +169,24 @@ def dataset(
         late = {name: _to_tensors(preprocessor, name, raw) for name, raw in raws.items()}
         return _as_batch({**tensors, **late}, preprocessor)
 
-    batches = tf.data.Dataset.from_tensors(0).flat_map(make_epoch)
-    batches = batches.map(finish, _AUTOTUNE, deterministic=True).prefetch(_AUTOTUNE)
-    batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
-    batches.epoch, batches.skipped = 0, problems.skipped
+    def from_step(step):
+        made = tf.data.Dataset.from_tensors(np.int64(step)).flat_map(make_epoch)
+        made = made.map(finish, _AUTOTUNE, deterministic=True).prefetch(_AUTOTUNE)
+        return made.apply(tf.data.experimental.assert_cardinality(steps - step))
+
+    batches = from_step(0)
+    batches.epoch, batches.skipped, batches.from_step = 0, problems.skipped, from_step
+    batches.identity = functools.partial(
+        identify,
+        columns,
+        augment,
+        examples=count,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        drop_remainder=drop_remainder,
+        batch_seconds=batch_seconds,
+    )
     return batches
 
 
