@@ -67,7 +67,7 @@ def without_cache(task, raw, tokens):
 
     @tf.function(autograph=False)
     def context():
-        return task.context(task.preprocess(raw))["caption"]
+        return task.context(task.preprocessor.tensors(raw))["caption"]
 
     @tf.function(autograph=False)
     def following(ids, context):

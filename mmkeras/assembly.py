@@ -2,7 +2,7 @@
 
 import keras
 
-from mmkeras.fusion import fuse
+from mmkeras.fusion import Presence, fuse
 from mmkeras.preprocessing import Preprocessor
 from mmkeras.task import Task
 
@@ -59,9 +59,8 @@ def assemble(
         _check_head(target, field, head)
     taken, encoded = {}, {}
     for key, (field, encoder) in inputs.items():
-        value = field.input(key)
-        taken |= field.named(key, value)
-        encoded[key] = encoder(*value) if field.masked else encoder(value)
+        tensors, encoded[key] = _encoded(key, field, encoder)
+        taken |= tensors
     sequence, mask = fuse(encoded, width, dropout, fusion, modality_dropout)
     outputs = {}
     for target, (field, head) in targets.items():
@@ -81,6 +80,19 @@ def assemble(
     return task
 
 
+def _encoded(key, field, encoder):
+    """The model's inputs of a field, by name, and what its encoder makes of them."""
+    value = field.input(key)
+    if field.masked:
+        return field.named(key, value), encoder(*value)
+    if not field.flagged:
+        return {key: value}, encoder(value)
+    present = keras.Input((1,), dtype="bool", name=f"{key}_mask")
+    sequence, mask = encoder(value)
+    mask = Presence(name=f"{key}_presence")(sequence, present, mask)
+    return {key: value, f"{key}_mask": present}, (sequence, mask)
+
+
 def _check_head(target, field, head):
     if head.name != target:
         raise ValueError(
@@ -92,6 +104,13 @@ def _check_head(target, field, head):
         for key in ("vocabulary_size", "start_id", "end_id")
         if hasattr(head, key) and hasattr(tokenizer, key)
     ]
+    classes = getattr(field, "classes", None)
+    if classes is not None and getattr(head, "classes", None) != len(classes):
+        raise ValueError(
+            f"The head of the target {target!r} should be made for the {len(classes)} classes of "
+            f"its field. Received: {type(head).__name__} with "
+            f"classes={getattr(head, 'classes', None)}"
+        )
     wanted, received = ({key: getattr(x, key) for key in shared} for x in (tokenizer, head))
     if received != wanted:
         raise ValueError(

@@ -60,6 +60,44 @@ class TokenCrossentropy(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable("mmkeras")
+class CreditCrossentropy(keras.losses.Loss):
+    """Cross-entropy of classes of which several may be right, each to its share of the credit.
+
+    Args:
+        label_smoothing: Share of the probability that is spread over all classes.
+        reduction: As in `keras.losses.Loss`.
+
+    Shapes: credits `(batch, classes)`, as `Labels` gives them, logits `(batch, classes)`.
+
+    Example:
+
+    ```python
+    model.compile("adam", loss={"answer": mm.CreditCrossentropy(label_smoothing=0.1)})
+    ```
+    """
+
+    def __init__(
+        self,
+        label_smoothing=0.0,
+        reduction="mean_with_sample_weight",
+        name="credit_crossentropy",
+        **kwargs,
+    ):
+        super().__init__(name=name, reduction=reduction, **kwargs)
+        self.label_smoothing = label_smoothing
+
+    def call(self, credits, logits):
+        log_probs = ops.log_softmax(ops.cast(logits, "float32"))
+        credits = ops.cast(credits, "float32")
+        shares = credits / ops.maximum(ops.sum(credits, axis=-1, keepdims=True), 1e-6)
+        smoothed = (1 - self.label_smoothing) * shares + self.label_smoothing / credits.shape[-1]
+        return -ops.sum(smoothed * log_probs, axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+@keras.saving.register_keras_serializable("mmkeras")
 class SelfCriticalLoss(keras.losses.Loss):
     """Cross-entropy of a model's own samples, weighted by their advantage, beside true texts.
 

@@ -13,6 +13,7 @@ import wrapt
 SERIALIZABLE = (
     "mmkeras.assembly",
     "mmkeras.task",
+    "mmkeras.heads",
     "mmkeras.losses",
     "mmkeras.encoders",
     "mmkeras.decoders",

@@ -55,7 +55,7 @@ class Task(keras.Model):
         Raises:
             ValueError: naming the input and row that is missing or cannot be read.
         """
-        columns = self.preprocessor.load({name: records[name] for name in records})
+        columns = self.preprocessor.load(records)
         rows = len(next(iter(columns.values())))
         function = self.serve_function(**options)
         # Like this an empty list gives empty answers and not an error.
@@ -103,7 +103,7 @@ class Task(keras.Model):
             answer under the target's name, its score under `score`; with several targets
             `NAME_score`.
         """
-        return self.answer(self.context(self.preprocess(raw)), **options)
+        return self.answer(self.context(self.preprocessor.tensors(raw)), **options)
 
     def explain(self, raw, **options):
         """As `serve` with one answer each, and how it came about.
@@ -114,7 +114,7 @@ class Task(keras.Model):
             `explain` gives: of a decoder `NAME_attention` `(batch, length, context length)`,
             weights that sum to 1 per token.
         """
-        context = self.context(self.preprocess(raw))
+        context = self.context(self.preprocessor.tensors(raw))
         found = self._search(context, **options)
         explained = self._decode(found, first=True)
         for name, field in self.preprocessor.targets.items():
@@ -132,7 +132,7 @@ class Task(keras.Model):
             recording `NAME_words` `(batch, words)`, empty after the last, `NAME_seconds`
             `(batch, words, 2)`, begin and end, and `NAME_confidence` `(batch, words)`, 0 to 1.
         """
-        context = self.context(self.preprocess(raw))
+        context = self.context(self.preprocessor.tensors(raw))
         found = self._search(context, **options)
         timed = self._decode(found, first=True)
         for name, field in self.preprocessor.targets.items():
@@ -144,14 +144,6 @@ class Task(keras.Model):
             timed[f"{name}_seconds"] = tf.cast(words["frames"], tf.float32) * frame
             timed[f"{name}_confidence"] = words["confidence"]
         return timed
-
-    def preprocess(self, raw):
-        """Raw tensors as `signature` says -> the model's input tensors."""
-        tensors = {}
-        for name, field in self.preprocessor.inputs.items():
-            values = [raw[key] for key in field.signature(name)]
-            tensors |= field.named(name, field(*values))
-        return tensors
 
     def context(self, inputs):
         """Input tensors -> what each target's head attends to, `{target: {argument: tensor}}`."""

@@ -76,7 +76,10 @@ def test_nbest_and_samples_are_lists_per_example(words, records):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoder": "vgg"}, "`encoder` should be one of ['conv', 'patch'], a keras.Model or"),
+        (
+            {"encoder": "vgg"},
+            "`encoder` should be one of ['conv', 'conv_lstm', 'patch'], a keras.Model or",
+        ),
         ({"decoder": "gru"}, "`decoder` should be one of ['lstm', 'transformer'] or a Decoder"),
         (
             {"size": "huge"},

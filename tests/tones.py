@@ -61,7 +61,7 @@ def _loosen(task, head):
         return
     task.preprocessor.build()
     raw = {"audio_bytes": tf.constant([wav(1.0, 5)])}
-    context = task.context(task.preprocess(raw))["transcript"]["context"]
+    context = task.context(task.preprocessor.tensors(raw))["transcript"]["context"]
     kernel, bias = head.output_layer.kernel, head.output_layer.bias
     special = np.isin(np.arange(head.vocabulary_size), [1, 2, 3])
     logits = np.reshape(context, [-1, kernel.shape[0]]) @ kernel.numpy()

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from mmkeras.data.identity import identify
 from mmkeras.data.problems import Problems
+from mmkeras.preprocessing.field import is_missing
 from mmkeras.preprocessing.preprocessor import check_columns
 
 _AUTOTUNE = tf.data.AUTOTUNE
@@ -84,15 +85,14 @@ def dataset(
     """
     problems = Problems(on_error)
     fields = _wanted(records, preprocessor)
-    columns = {name: records[name] for name in fields}
+    columns = _columns(records, fields)
     augment = augment or {}
-    check_columns(columns)
     _check_files(columns, fields)
     _check_arguments(batch_size, seed, augment, preprocessor, batch_seconds)
     preprocessor.build()
 
     with tf.device("CPU:0"):
-        rows, texts = _examples(columns, fields, problems)
+        rows, texts = _examples(columns, preprocessor, problems)
         seconds = _durations(columns, fields, problems)
         rows, texts = _without_faults(rows, texts, preprocessor, seconds, problems)
         read = _Reader(columns, preprocessor)
@@ -107,7 +107,7 @@ def dataset(
             buckets = _buckets(lasting, batch_size, batch_seconds)
             steps = len(_plan(buckets, drop_remainder)[1])
         rows = tf.constant(rows)
-        texts = {name: _as_tensor(name, column) for name, column in texts.items()}
+        texts = {name: _as_tensor(name, fields[name], column) for name, column in texts.items()}
 
     def start_epoch():
         epoch = batches.epoch
@@ -167,7 +167,8 @@ def dataset(
         raws = {name: tf.gather(column, order) for name, column in texts.items()}
         raws |= {name: tensors[name] for name in read.arrays}
         late = {name: _to_tensors(preprocessor, name, raw) for name, raw in raws.items()}
-        return _as_batch({**tensors, **late}, preprocessor)
+        flags = _flags({name: preprocessor.inputs.get(name) for name in raws}, raws)
+        return _as_batch({**tensors, **late, **flags}, preprocessor)
 
     def from_step(step):
         made = tf.data.Dataset.from_tensors(np.int64(step)).flat_map(make_epoch)
@@ -199,17 +200,26 @@ def _wanted(records, preprocessor):
     fields = dict(preprocessor.inputs)
     if any(name in records for name in preprocessor.targets):
         fields |= preprocessor.targets
-    missing = [name for name in fields if name not in records]
+    missing = [name for name in fields if name not in records and not fields[name].optional]
     if missing:
         raise ValueError(f"`records` should hold {missing}. Received: columns {list(records)}")
     return fields
 
 
+def _columns(records, fields):
+    """The columns of the fields; of an optional one that no record has, a column of None."""
+    there = {name: records[name] for name in fields if name in records}
+    check_columns(there)
+    rows = len(next(iter(there.values()), ()))
+    return {name: there.get(name, [None] * rows) for name in fields}
+
+
 def _check_files(columns, fields):
     for name, column in columns.items():
         if fields[name].per_example and _raw_spec(name, fields[name]).dtype == tf.string:
+            allowed = (str, bytes, os.PathLike, *[type(None)] * fields[name].optional)
             for row, value in enumerate(column):
-                if not isinstance(value, (str, bytes, os.PathLike)):
+                if not isinstance(value, allowed):
                     raise ValueError(
                         f"`records[{name!r}]` should hold paths, or the bytes of files. "
                         f"Received: {type(value).__name__} in record {row}"
@@ -224,12 +234,13 @@ def _check_arguments(batch_size, seed, augment, preprocessor, batch_seconds):
     if not isinstance(seed, int):
         raise ValueError(f"`seed` should be a whole number. Received: seed={seed!r}")
     allowed = [name for name, field in preprocessor.inputs.items() if _is_read(name, field)]
+    timed = [name for name, field in preprocessor.inputs.items() if hasattr(field, "seconds")]
     if not isinstance(augment, dict) or not set(augment) <= set(allowed):
         raise ValueError(
             f"`augment` should be a dict of functions by name, of {allowed}. "
             f"Received: augment={augment!r}"
         )
-    if batch_seconds and not any(field.masked for field in preprocessor.inputs.values()):
+    if batch_seconds and not timed:
         raise ValueError(
             "`batch_seconds` should be given for recordings only. "
             f"Received: batch_seconds={batch_seconds} and inputs {sorted(preprocessor.inputs)}"
@@ -251,25 +262,32 @@ def _is_read(name, field):
         return False
 
 
-def _examples(columns, fields, problems):
+def _examples(columns, preprocessor, problems):
     """The record of each example, and its raw values of fields that are not read later."""
+    fields, inputs = preprocessor.fields, preprocessor.inputs
     names = [name for name in columns if not _is_read(name, fields[name])]
     rows, texts = [], {name: [] for name in names}
     for row in range(len(next(iter(columns.values())))):
         items = []
         with problems.at(f"record {row}"):
-            items = _items({name: columns[name][row] for name in names})
+            if not preprocessor.has_any({name: columns[name][row] for name in inputs}):
+                raise ValueError(f"has none of the inputs {list(inputs)}")
+            items = _items({name: columns[name][row] for name in names}, fields)
         for item in items:
             with problems.at(f"record {row}"):
-                loaded = [_load(name, fields[name], item[name]) for name in names]
+                loaded = [_load(name, fields[name], item[name], name in inputs) for name in names]
                 rows.append(row)
                 for name, value in zip(names, loaded, strict=True):
                     texts[name].append(value)
     return np.array(rows, np.int64), texts
 
 
-def _items(cells):
-    several = {name: len(cell) for name, cell in cells.items() if isinstance(cell, (list, tuple))}
+def _items(cells, fields):
+    several = {
+        name: len(cell)
+        for name, cell in cells.items()
+        if isinstance(cell, (list, tuple)) and not fields[name].whole_lists
+    }
     if len(set(several.values())) > 1:
         raise ValueError(f"its lists should be equally long. Received lengths: {several}")
     if 0 in several.values():
@@ -280,25 +298,29 @@ def _items(cells):
     ]
 
 
-def _load(name, field, value):
+def _load(name, field, value, is_input):
     try:
-        return field.load(value)
+        return field.given(value) if is_input else field.load(value)
     except (ValueError, OSError) as error:
         raise ValueError(f"{name!r}: {error}") from None
 
 
 def _durations(columns, fields, problems):
-    """How long each record is in seconds, by name of a masked field; NaN if that cannot be told."""
+    """How long each record is in seconds, by name of a timed field; NaN if that cannot be told."""
     seconds = {}
-    for name in columns:
-        if fields[name].masked:
+    for name, field in fields.items():
+        if hasattr(field, "seconds"):
             with futures.ThreadPoolExecutor() as pool:
-                tries = [pool.submit(fields[name].seconds, value) for value in columns[name]]
+                tries = [pool.submit(_seconds, field, value) for value in columns[name]]
             seconds[name] = np.full(len(tries), np.nan)
             for row, each in enumerate(tries):
                 with problems.at(f"record {row}, {name!r}"):
                     seconds[name][row] = each.result()
     return seconds
+
+
+def _seconds(field, value):
+    return 0.0 if field.optional and is_missing(value) else field.seconds(value)
 
 
 def _without_faults(rows, texts, preprocessor, seconds, problems):
@@ -333,9 +355,9 @@ def _count_steps(count, batch_size, drop_remainder):
     return count // batch_size if drop_remainder else -(-count // batch_size)
 
 
-def _as_tensor(name, column):
+def _as_tensor(name, field, column):
     try:
-        return tf.convert_to_tensor(column)
+        return field.column(column)
     except (ValueError, TypeError) as error:
         raise ValueError(f"`records[{name!r}]` should hold values of one kind: {error}") from None
 
@@ -393,10 +415,18 @@ def _to_tensors(preprocessor, name, raw):
     return preprocessor.inputs[name](raw)
 
 
+def _flags(fields, raws):
+    """Which of the raw values are there, of inputs that need to say so."""
+    flagged = {name: field for name, field in fields.items() if field and field.flagged}
+    return {f"{name}_mask": field.present(raws[name]) for name, field in flagged.items()}
+
+
 def _as_batch(tensors, preprocessor):
     x, y, weights = {}, {}, {}
     for name, field in preprocessor.inputs.items():
         x |= field.named(name, tensors[name])
+        if field.flagged:
+            x[f"{name}_mask"] = tensors[f"{name}_mask"][:, tf.newaxis]
     for name in preprocessor.targets:
         if name in tensors:
             extra, y[name], weights[name] = tensors[name]
@@ -432,7 +462,13 @@ def _prepared(functions, inputs, seed, order, example):
         if name not in inputs:
             changed[name] = before
             continue
-        after = functions[name](before, key) if name in functions else before
+        after = before
+        if name in functions and inputs[name].optional:
+            # Of a missing recording there are no samples to change.
+            change = functools.partial(functions[name], before, key)
+            after = tf.cond(tf.size(before) > 0, change, lambda before=before: before)
+        elif name in functions:
+            after = functions[name](before, key)
         if before.dtype != after.dtype or not before.shape.is_compatible_with(after.shape):
             raise ValueError(
                 f"`augment[{name!r}]` should give {before.dtype.name} of shape {before.shape}. "
@@ -472,7 +508,8 @@ class _Reader:
         raws = tf.numpy_function(self.load, [row], [self.specs[name].dtype for name in self.names])
         raws = dict(zip(self.names, raws, strict=True))
         raws = {name: tf.ensure_shape(raw, self.specs[name].shape) for name, raw in raws.items()}
-        return {name: self._read(name, raw) for name, raw in raws.items()}
+        flags = _flags({name: self.fields[name] for name in self.names}, raws)
+        return {**{name: self._read(name, raw) for name, raw in raws.items()}, **flags}
 
     def _read(self, name, raw):
         if name in self.arrays:
@@ -488,13 +525,13 @@ class _Reader:
 
     def _load_quickly(self, name, value):
         quick = self.specs[name].dtype == tf.string
-        return self.fields[name].read(value) if quick else self.fields[name].load(value)
+        return self.fields[name].given(value, quick)
 
     def load_carefully(self, row):
         raws = []
         for name in self.names:
             try:
-                raws.append(self.fields[name].load(self.columns[name][row]))
+                raws.append(self.fields[name].given(self.columns[name][row]))
             except (ValueError, OSError) as error:
                 raise ValueError(f"record {row}, {name!r}: {error}") from None
         return raws

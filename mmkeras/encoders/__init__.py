@@ -1,15 +1,21 @@
 """Encoders: functions from Keras tensors to (sequence, mask)."""
 
 from mmkeras.encoders.audio import AudioEncoder, conformer, conv_lstm, conv_transformer
-from mmkeras.encoders.image import conv, patch
+from mmkeras.encoders.image import check_size, conv, conv_rows, patch
 from mmkeras.encoders.pretrained import pretrained
+from mmkeras.encoders.text import TEXT_ENCODERS, text_rnn, text_transformer
 
 __all__ = [
+    "TEXT_ENCODERS",
     "AudioEncoder",
+    "check_size",
     "conformer",
     "conv",
     "conv_lstm",
+    "conv_rows",
     "conv_transformer",
     "patch",
     "pretrained",
+    "text_rnn",
+    "text_transformer",
 ]

@@ -58,6 +58,40 @@ def conv(size="small", stages=4, name="conv"):
     return encoder
 
 
+def conv_rows(size="small", stages=4, name="conv"):
+    """The network of `conv`, and an LSTM over the rows of what it gives, from top to bottom.
+
+    As text recognition reads the columns of a line (Shi et al. 2017, "An End-to-End Trainable
+    Neural Network for Image-based Sequence Recognition"), here whole rows are read, both ways.
+
+    Args:
+        size, stages, name: As in `conv`; the LSTM is as wide as the last stage.
+
+    Returns:
+        A function: image `(batch, height, width, 3)` with values 0 to 255 -> sequence
+        `(batch, height / 2 ** stages, channels)` and no mask (None).
+
+    Example:
+
+    ```python
+    import keras
+    import mmkeras as mm
+
+    sequence, mask = mm.conv_rows("tiny")(keras.Input((64, 64, 3)))   # (None, 4, 128), None
+    ```
+    """
+    convolutions = conv(size, stages, name)
+
+    def encoder(image):
+        x, _ = convolutions(image)
+        rows = -(-image.shape[1] // 2**stages)
+        x = keras.layers.Reshape((rows, -1), name=f"{name}_rows")(x)
+        lstm = keras.layers.LSTM(CONV_SIZES[size][0] * 2 ** (stages - 2), return_sequences=True)
+        return keras.layers.Bidirectional(lstm, name=f"{name}_lstm")(x), None
+
+    return encoder
+
+
 def _residual(x, width, name):
     y = x
     for i in range(2):

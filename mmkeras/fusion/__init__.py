@@ -10,7 +10,13 @@ from mmkeras.fusion.attention import (
     EarlyFusion,
     PerceiverFusion,
 )
-from mmkeras.fusion.inputs import Fusion, ModalityDropout, NullEmbedding, Projection
+from mmkeras.fusion.inputs import (
+    Fusion,
+    ModalityDropout,
+    NullEmbedding,
+    Presence,
+    Projection,
+)
 from mmkeras.fusion.late import HybridFusion, LateFusion, LateHead
 from mmkeras.fusion.pooled import (
     AttentionFusion,
@@ -64,6 +70,7 @@ __all__ = [
     "NullEmbedding",
     "PerceiverFusion",
     "PooledConcatenateFusion",
+    "Presence",
     "Projection",
     "RecurrentFusion",
     "SumFusion",

@@ -36,6 +36,21 @@ class NullEmbedding(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("mmkeras")
+class Presence(keras.layers.Layer):
+    """The mask of a sequence, all false in examples that lack it.
+
+    Shapes: sequence `(batch, length, width)`, present `(batch, 1)` bool, mask `(batch, length)` or
+    None -> mask `(batch, length)`.
+    """
+
+    def call(self, sequence, present, padding_mask=None):
+        return ops.logical_and(mask_of(sequence, padding_mask), present)
+
+    def compute_output_spec(self, sequence, present, padding_mask=None):
+        return keras.KerasTensor(sequence.shape[:2], "bool")
+
+
+@keras.saving.register_keras_serializable("mmkeras")
 class ModalityDropout(keras.layers.Layer):
     """Hides whole modalities of single examples in training, never all that an example has.
 

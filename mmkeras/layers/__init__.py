@@ -3,7 +3,7 @@
 from mmkeras.layers.alignment import EmbeddingPair, Similarity
 from mmkeras.layers.attention import AdditiveAttention, Attention, attend
 from mmkeras.layers.linear import LayerNorm, Linear
-from mmkeras.layers.pooling import masked_mean
+from mmkeras.layers.pooling import AttentionPooling, masked_mean
 from mmkeras.layers.position import LearnedPositions
 from mmkeras.layers.recurrent import LSTM
 from mmkeras.layers.shapes import FlattenGrid
@@ -13,6 +13,7 @@ __all__ = [
     "LSTM",
     "AdditiveAttention",
     "Attention",
+    "AttentionPooling",
     "EmbeddingPair",
     "FeedForward",
     "FlattenGrid",

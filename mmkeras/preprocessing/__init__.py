@@ -6,8 +6,9 @@ from mmkeras.preprocessing.augmentation import image_augmentation
 from mmkeras.preprocessing.features import Features
 from mmkeras.preprocessing.field import Field
 from mmkeras.preprocessing.image import Image
+from mmkeras.preprocessing.labels import Labels, most_common
 from mmkeras.preprocessing.preprocessor import Preprocessor
-from mmkeras.preprocessing.text import Text, Transcript
+from mmkeras.preprocessing.text import Answer, Text, Transcript
 from mmkeras.preprocessing.tokenizers import (
     CharacterTokenizer,
     SubwordTokenizer,
@@ -16,11 +17,13 @@ from mmkeras.preprocessing.tokenizers import (
 )
 
 __all__ = [
+    "Answer",
     "Audio",
     "CharacterTokenizer",
     "Features",
     "Field",
     "Image",
+    "Labels",
     "Preprocessor",
     "SubwordTokenizer",
     "Text",
@@ -28,5 +31,6 @@ __all__ = [
     "WordTokenizer",
     "audio_augmentation",
     "image_augmentation",
+    "most_common",
     "train_tokenizer",
 ]

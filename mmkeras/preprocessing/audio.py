@@ -52,6 +52,7 @@ class Audio(Field):
         centered: whether frame `t` is centred on sample `t * hop`, as Whisper has it; else its
             window ends with sample `(t + 1) * hop`, so that a stream has no delay.
         max_seconds: longest recording that is decoded.
+        optional: as in `Field`; what is missing has frames that are all hidden.
 
     Raises:
         ValueError: when an argument is not one of these.
@@ -126,7 +127,8 @@ class Audio(Field):
         lengths = lengths.stack()
         ragged = tf.RaggedTensor.from_row_lengths(parts.concat(), lengths, validate=False)
         features = ragged.to_tensor(shape=[None, *shape])
-        return features, tf.sequence_mask(lengths, tf.shape(features)[1])
+        mask = tf.sequence_mask(lengths, tf.shape(features)[1])
+        return features, mask & self.present(raw)[:, tf.newaxis] if self.optional else mask
 
     def signal(self, raw):
         """WAV bytes, `()` -> samples at the field's rate, `(samples,)`."""
@@ -134,20 +136,31 @@ class Audio(Field):
 
     def _samples(self, contents, where):
         plain, decode = wav.plain_samples(contents, self.sample_rate, self.max_seconds)
-        samples = tf.cond(
-            plain, decode, lambda: _samples(contents, where, self.sample_rate, self.max_seconds)
-        )
-        return tf.ensure_shape(samples, [None])
+
+        def other():
+            return _samples(contents, where, self.sample_rate, self.max_seconds)
+
+        def absent():
+            return tf.zeros([0])
+
+        rest = other
+        if self.optional:
+            rest = functools.partial(tf.cond, self.present(contents), other, absent)
+        return tf.ensure_shape(tf.cond(plain, decode, rest), [None])
 
     def features(self, signal):
         """Samples at the field's rate, `(samples,)` -> `(frames, bands)` and `(frames,)`."""
+        there = tf.size(signal) > 0
+        if self.optional:
+            # One sample for none, of which the frame is hidden.
+            signal = tf.pad(signal, [[0, tf.cast(~there, tf.int32)]])
         if self.kind == "log_mel":
             signal = tf.ensure_shape(signal, [None])
             features = _scaled(log_mel(signal, self.sample_rate, self.bands, self.centered))
         else:
             features = signal[:, tf.newaxis]
         features = self._normalized(features)
-        return features, tf.ones(tf.shape(features)[:1], tf.bool)
+        return features, tf.fill(tf.shape(features)[:1], there)
 
     def _normalized(self, features):
         if self.normalization is None:

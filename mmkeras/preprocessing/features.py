@@ -17,6 +17,7 @@ class Features(Field):
     Args:
         shape: shape of one example: `(width,)` for a vector, `(length, width)` or
             `(height, width, channels)` for a grid.
+        optional: as in `Field`.
 
     Raises:
         ValueError: when `shape` is not one of these, or when called on another shape.
@@ -31,8 +32,8 @@ class Features(Field):
 
     per_example = False
 
-    def __init__(self, shape, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, shape, optional=False, **kwargs):
+        super().__init__(optional, **kwargs)
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         if not 1 <= len(shape) <= 3 or not all(isinstance(n, int) and n > 0 for n in shape):
             raise ValueError(
@@ -49,7 +50,16 @@ class Features(Field):
                 f"`raw` should be of shape (batch, {', '.join(map(str, self.shape))}). "
                 f"Received: raw of shape {tuple(raw.shape)}"
             )
-        return tf.ensure_shape(raw, [None, *self.shape])
+        raw = tf.ensure_shape(raw, [None, *self.shape])
+        return tf.where(tf.math.is_nan(raw), 0.0, raw) if self.optional else raw
+
+    @property
+    def absent(self):
+        return np.full(self.shape, np.nan, "float32")
+
+    def present(self, raw):
+        lacks = tf.math.is_nan(tf.cast(raw, tf.float32))
+        return ~tf.reduce_all(lacks, axis=list(range(-len(self.shape), 0)))
 
     def load(self, value):
         """An array, or the path of a `.npy` file -> a `float32` array of the field's shape.

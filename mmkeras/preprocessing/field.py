@@ -8,6 +8,7 @@ import zipfile
 import zlib
 
 import keras
+import tensorflow as tf
 
 _IN_ZIP = re.compile(r"(.+?\.zip)/(.+)", re.IGNORECASE | re.DOTALL)
 
@@ -25,6 +26,12 @@ class Field(keras.layers.Layer):
             (`True`, for values whose raw sizes differ) or on a whole batch (`False`).
         masked: whether a call gives `(tensor, mask)`, of examples that differ in length; `input`
             then gives the two inputs, and an encoder takes both.
+        whole_lists: whether a list in a record is one value of this field, and not one value for
+            each of several examples.
+
+    Args:
+        optional: Of an input: whether an example may lack it. Raw, what is missing is None, or
+            empty: no bytes, no text, nothing but NaN.
 
     Example:
 
@@ -44,12 +51,44 @@ class Field(keras.layers.Layer):
 
     per_example = False
     masked = False
+    whole_lists = False
 
-    def __init__(self, **kwargs):
+    def __init__(self, optional=False, **kwargs):
         super().__init__(**kwargs)
+        self.optional = bool(optional)
         # Raw values are strings, which Keras would try to make into float tensors.
         self._convert_input_args = False
         self._allow_non_tensor_positional_args = True
+
+    @property
+    def flagged(self):
+        """Whether a model takes a mask `(batch, 1)` beside this value, false where it lacks.
+
+        Lengths that differ, and text, tell that by themselves.
+        """
+        return self.optional and not self.masked
+
+    @property
+    def absent(self):
+        """The raw value that stands for none."""
+        return b""
+
+    def given(self, value, quick=False):
+        """As `load`, or with `quick` as `read`, of a value that may be missing.
+
+        Raises:
+            ValueError: if it is missing and the model cannot do without, or as `load`.
+        """
+        missing = is_missing(value)
+        if missing and self.optional:
+            return self.absent
+        if value is None or (missing and isinstance(value, str)):
+            raise ValueError("is missing: the model cannot do without it")
+        return self.read(value) if quick else self.load(value)
+
+    def present(self, raw):
+        """Raw values, `(batch, ...)` or one -> which of them are there, in the graph."""
+        return tf.strings.length(raw) > 0
 
     def load(self, value):
         """A value that a person gives -> the raw value that the graph takes, checked."""
@@ -96,6 +135,10 @@ class Field(keras.layers.Layer):
         """
         return {}
 
+    def column(self, values):
+        """What `load` gave for some examples -> one tensor, of which a batch takes its rows."""
+        return tf.convert_to_tensor(values)
+
     def target_input(self, name):
         """The `keras.Input` of what a decoder reads of this target, None if it reads nothing."""
         return None
@@ -103,6 +146,14 @@ class Field(keras.layers.Layer):
     def decode(self, ids):
         """What the model answers -> strings, in the graph."""
         raise NotImplementedError(f"{type(self).__name__} cannot be a target.")
+
+    def get_config(self):
+        return {**super().get_config(), "optional": self.optional}
+
+
+def is_missing(value):
+    """Whether a value that a person gives says that there is none."""
+    return value is None or (isinstance(value, (str, bytes)) and not value)
 
 
 def read_bytes(path):

@@ -50,6 +50,8 @@ class Image(Field):
             picture and adds black borders, `"squash"` keeps the whole picture and not the ratio.
         max_pixels: largest picture that is decoded, in pixels of the file (height times width).
 
+        optional: as in `Field`.
+
     Raises:
         ValueError: when an argument is not one of these.
         tf.errors.InvalidArgumentError: when called on what is not a whole picture, or on one of
@@ -84,6 +86,8 @@ class Image(Field):
         raw = tf.convert_to_tensor(raw, tf.string)
         if raw.shape.rank not in (0, 1):
             raise ValueError(f"`raw` should be of shape () or (batch,). Received: {raw.shape}")
+        if self.optional:
+            raw = tf.where(self.present(raw), raw, _BLANK)
         return _pixels(raw, self.size, self.resize, self.max_pixels)
 
     def load(self, value):
@@ -144,6 +148,13 @@ class Image(Field):
             "resize": self.resize,
             "max_pixels": self.max_pixels,
         }
+
+
+# What is decoded in place of no picture: a GIF of one black pixel.
+_BLANK = (
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff,\x00\x00\x00\x00\x01\x00\x01"
+    b"\x00\x00\x02\x02D\x01\x00;"
+)
 
 
 def _check_size(size):

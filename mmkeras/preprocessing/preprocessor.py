@@ -1,6 +1,9 @@
 """The fields of a model, together."""
 
 import keras
+import tensorflow as tf
+
+from mmkeras.preprocessing.field import is_missing
 
 
 @keras.saving.register_keras_serializable("mmkeras")
@@ -46,27 +49,65 @@ class Preprocessor:
     def load(self, records):
         """Values given by a person -> raw values of the inputs, `{name: list}`, of equal length.
 
+        An optional input may lack in a record, as None or empty, or in all, as a whole column.
+
         Raises:
             ValueError: naming the input that is missing, unknown or of another length, or the
-                row of a value that cannot be read.
+                row of a value that cannot be read, or that has no input at all.
         """
-        if not isinstance(records, dict) or set(records) != set(self.inputs):
+        needed = {name for name, field in self.inputs.items() if not field.optional}
+        names = set(records) if isinstance(records, dict) else None
+        if not names or not needed <= names <= set(self.inputs):
             received = sorted(records) if isinstance(records, dict) else type(records).__name__
+            optional = sorted(set(self.inputs) - needed)
             raise ValueError(
                 f"`records` should be a dict of lists by input name, with the names "
-                f"{sorted(self.inputs)}. Received: {received}"
+                f"{sorted(needed)}{f' and maybe {optional}' if optional else ''}. "
+                f"Received: {received}"
             )
         check_columns(records)
+        rows = range(len(next(iter(records.values()))))
+        columns = {name: records.get(name, [None for _ in rows]) for name in self.inputs}
+        for row in rows:
+            if not self.has_any({name: values[row] for name, values in columns.items()}):
+                raise ValueError(f"Row {row} has none of the inputs {list(self.inputs)}")
         return {
             name: [self._load_one(name, row, value) for row, value in enumerate(values)]
-            for name, values in records.items()
+            for name, values in columns.items()
         }
 
     def _load_one(self, name, row, value):
         try:
-            return self.inputs[name].load(value)
+            return self.inputs[name].given(value)
         except (ValueError, OSError) as error:
             raise ValueError(f"Input {name!r}, row {row}: {error}") from error
+
+    def has_any(self, values):
+        """Whether of a record's inputs, `{name: value}`, there is at least one, if any is wanted.
+
+        Those that must be there are not looked at: the fields do that.
+        """
+        return not values or not all(
+            self.inputs[name].optional and is_missing(value) for name, value in values.items()
+        )
+
+    def tensors(self, raw):
+        """Raw tensors by the names of the serving signature -> the model's input tensors.
+
+        Raises:
+            tf.errors.InvalidArgumentError: naming a row without any input, or as the fields do.
+        """
+        tensors, there = {}, {}
+        for name, field in self.inputs.items():
+            values = [raw[key] for key in field.signature(name)]
+            tensors |= field.named(name, field(*values))
+            there[name] = field.present(values[0]) if field.optional else None
+            if field.flagged:
+                tensors[f"{name}_mask"] = there[name][:, tf.newaxis]
+        if any(rows is None for rows in there.values()):
+            return tensors
+        with tf.control_dependencies([_refuse_nothing(list(there.values()))]):
+            return {name: tf.identity(x) for name, x in tensors.items()}
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
@@ -82,6 +123,14 @@ class Preprocessor:
             {name: deserialize(field) for name, field in config["inputs"].items()},
             {name: deserialize(field) for name, field in config["targets"].items()},
         )
+
+
+def _refuse_nothing(present):
+    """Fails on a row in which no input is there."""
+    nothing = ~tf.reduce_any(tf.stack(present), axis=0)
+    row = tf.strings.as_string(tf.argmax(tf.pad(nothing, [[0, 1]])))
+    message = tf.strings.join(["row ", row, " has none of the model's inputs"])
+    return tf.debugging.Assert(~tf.reduce_any(nothing), [message])
 
 
 def check_columns(records):

@@ -19,6 +19,7 @@ class Text(Field):
             cut off at its end.
         markers: Whether ids stand between `[START]` and `[END]`; without them there is no decoder's
             input, as CTC has it: a target `name` is the ids alone, `(batch, sequence_length)`.
+        optional: as in `Field`; what is missing has no ids, not even of `[START]`.
 
     As an input it gives ids of shape `(batch, sequence_length + 2)`; as a target `name` the
     decoder's input `name_input` and the ids to predict, each `(batch, sequence_length + 1)`, the
@@ -59,8 +60,17 @@ class Text(Field):
             self.tokenizer.build(None)
         self.built = True
 
+    # Without ids there is nothing to attend to, so that no mask has to say so.
+    flagged = False
+    absent = ""
+
     def call(self, raw):
-        ids = self.tokenizer.encode(tf.convert_to_tensor(raw, tf.string))[:, : self.sequence_length]
+        raw = tf.convert_to_tensor(raw, tf.string)
+        ids = self._ids(raw)
+        return tf.where(self.present(raw)[:, tf.newaxis], ids, 0) if self.optional else ids
+
+    def _ids(self, raw):
+        ids = self.tokenizer.encode(raw)[:, : self.sequence_length]
         if not self.markers:
             return ids.to_tensor(0, shape=[None, self.sequence_length])
         rows = ids.nrows()
@@ -140,6 +150,20 @@ class Text(Field):
             "sequence_length": self.sequence_length,
             "markers": self.markers,
         }
+
+
+@keras.saving.register_keras_serializable("mmkeras")
+class Answer(Text):
+    """A short text that answers a question: a target that is scored as right or wrong.
+
+    Args:
+        tokenizer, sequence_length, markers: As in `Text`.
+    """
+
+    scored_as = "answers"
+
+    def __init__(self, tokenizer, sequence_length=8, markers=True, **kwargs):
+        super().__init__(tokenizer, sequence_length, markers, **kwargs)
 
 
 @keras.saving.register_keras_serializable("mmkeras")

@@ -144,7 +144,7 @@ def _spread(rows):
 def _explained(task, source, target, recording, options):
     """Tokens of a task's answer with the frames they were said in, or their attention."""
     raw = task.raw_tensors({source: [task.preprocessor.inputs[source].load(recording)]})
-    context = task.context(task.preprocess(raw))[target]
+    context = task.context(task.preprocessor.tensors(raw))[target]
     head = task.get_layer(target)
     ids = head.answer(**context, **options)["ids"][:, 0]
     if not hasattr(head, "explain"):

@@ -16,6 +16,8 @@ from mmkeras.serving.warmup import write_warmup
 from mmkeras.streaming import Stream, what_hinders
 
 EXAMPLES = 2
+# Classes that `nbest` gives.
+MANY = 5
 
 
 def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False, **options):
@@ -24,7 +26,8 @@ def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False
     Signatures, for an input `image` and a target `caption`, of a batch of any size:
 
     - `serving_default`: `image_bytes` `(batch,)` -> `caption` `(batch,)` and `score` `(batch,)`
-    - `nbest`: the same -> `caption` and `score` `(batch, n_best)`, best first
+    - `nbest`: the same -> `caption` and `score` `(batch, n_best)`, best first, of a closed set of
+      answers too
     - `explain`: the same -> what `serving_default` gives, `caption_tokens` `(batch, length)` and
       `caption_attention` `(batch, length, context length)`, see `Task.explain`
     - `timestamps`: the same -> what `serving_default` gives and when each word was said, of heads
@@ -45,7 +48,7 @@ def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False
             that the fields make up.
         beam_width: Of the search in all signatures; None for the search that `options` ask for,
             without the signature `nbest`.
-        n_best: Answers that `nbest` gives; None for `beam_width`.
+        n_best: Answers that `nbest` gives; None for `beam_width`, or 5 of a closed set.
         overwrite: Whether a version that is there is replaced.
         **options: Of the search, as in `Task.infer`.
 
@@ -68,10 +71,16 @@ def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False
     """
     target = _target(Path(path), overwrite)
     raw = _raw(task, examples)
-    signatures = {"serving_default": ("serve", options), "explain": ("explain", options)}
-    if beam_width is not None:
+    heads = [task.get_layer(name) for name in task.preprocessor.targets]
+    several = {}
+    if not all(getattr(head, "searches", True) for head in heads):
+        several = {"n_best": n_best or min([MANY, *(head.classes for head in heads)])}
+    elif beam_width is not None:
         options["beam_width"] = beam_width
-        signatures["nbest"] = ("serve", {**options, "n_best": n_best or beam_width})
+        several = {"n_best": n_best or beam_width}
+    signatures = {"serving_default": ("serve", options), "explain": ("explain", options)}
+    if several:
+        signatures["nbest"] = ("serve", {**options, **several})
     if all(hasattr(field, "words") for field in task.preprocessor.targets.values()):
         signatures["timestamps"] = ("timestamps", options)
     archive = _archive(task, signatures)

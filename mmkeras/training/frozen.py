@@ -11,6 +11,7 @@ import tensorflow as tf
 from mmkeras.assembly import compile_task
 from mmkeras.data import dataset
 from mmkeras.preprocessing import Features, Preprocessor
+from mmkeras.preprocessing.field import is_missing
 from mmkeras.task import Task
 
 
@@ -57,7 +58,8 @@ def split_frozen(task, name="image"):
     # Calling the layers again on new inputs leaves the task's own graph as it is; a Model from a
     # tensor within it would rewire the inputs that both share, and the task could not be saved.
     behind = keras.Function({**task.input, name: output}, task.output)
-    fields = {**task.preprocessor.inputs, name: Features(tuple(output.shape[1:]))}
+    optional = task.preprocessor.inputs[name].optional
+    fields = {**task.preprocessor.inputs, name: Features(tuple(output.shape[1:]), optional)}
     inputs = {
         key: keras.Input(x.shape[1:], dtype=x.dtype, name=key) for key, x in task.input.items()
     }
@@ -94,7 +96,7 @@ def precompute(frozen, values, field, batch_size=32, mirrored=False, cache=None)
             is needed, so that it may be larger than memory.
 
     Returns:
-        A float16 array `(values, ...)` or, mirrored, `(2 * values, ...)`.
+        A float16 array `(values, ...)` or, mirrored, `(2 * values, ...)`; NaN for a missing value.
     """
     shape = ((1 + mirrored) * len(values), *frozen.output.shape[1:])
     if cache is None:
@@ -110,18 +112,20 @@ def precompute(frozen, values, field, batch_size=32, mirrored=False, cache=None)
 
 
 def _compute(frozen, values, field, batch_size, computed):
-    mirrored = len(computed) > len(values)
-    passes = [None, {"raw": _mirror}] if mirrored else [None]
-    bar = keras.utils.Progbar(len(computed))
+    there = np.array([row for row, value in enumerate(values) if not is_missing(value)])
+    computed[:] = np.nan
+    passes = [None, {"raw": _mirror}] if len(computed) > len(values) else [None]
+    bar = keras.utils.Progbar(len(passes) * len(there))
     run = tf.function(lambda x: frozen(x, training=False), reduce_retracing=True, autograph=False)
-    done = 0
-    for augment in passes:
+    for turn, augment in enumerate(passes):
         preprocessor = Preprocessor({"raw": field}, {})
-        for batch in dataset({"raw": values}, preprocessor, batch_size, augment=augment):
-            features = run(batch["raw"]).numpy()
-            computed[done : done + len(features)] = features
-            done += len(features)
-            bar.update(done)
+        data = dataset(
+            {"raw": [values[row] for row in there]}, preprocessor, batch_size, augment=augment
+        )
+        for start, batch in zip(range(0, len(there), batch_size), data, strict=True):
+            rows = there[start : start + batch_size]
+            computed[turn * len(values) + rows] = run(batch["raw"]).numpy()
+            bar.add(len(rows))
     return computed
 
 
