@@ -8,9 +8,8 @@ import unicodedata
 import numpy as np
 
 from mmkeras import __version__
+from mmkeras.metrics.scoring import REPLICATES, interval, resample
 
-_REPLICATES = 1000
-_CHUNK = 256
 # Scripts written without spaces, in which a space means nothing.
 _SPACELESS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _MEANINGLESS = re.compile(rf"(?<=[{_SPACELESS}]) | (?=[{_SPACELESS}])")
@@ -80,7 +79,7 @@ class ErrorRate:
         self._counts = np.zeros(4, np.int64)
         self._utterances = self._wrong = 0
         self._random = np.random.default_rng(self.seed)
-        self._replicates = np.zeros((2, _REPLICATES))
+        self._replicates = np.zeros((2, REPLICATES))
 
     def update(self, hypotheses, references):
         """Adds utterances; none is added if one of them is refused.
@@ -117,12 +116,10 @@ class ErrorRate:
         self._counts += counts.sum(0)
         self._utterances += len(counts)
         self._wrong += int((errors > 0).sum())
-        for start in range(0, len(counts), _CHUNK):
-            part = np.stack([errors, lengths])[:, start : start + _CHUNK]
-            # How often an utterance is drawn again, of many, is close to Poisson: so each
-            # replicate can be summed as the utterances come.
-            drawn = self._random.poisson(1.0, (part.shape[1], _REPLICATES))
-            self._replicates += part.astype(float) @ drawn
+        sums = np.stack([errors, lengths]).astype(float)
+        # Each utterance is drawn for itself, so that replicates are summed as utterances come.
+        for part, drawn in resample(np.ones(len(counts)), self._random):
+            self._replicates += sums[:, part] @ drawn
 
     def result(self):
         """The rate and its parts: dict of the rate (float), its interval and the counts.
@@ -159,8 +156,7 @@ class ErrorRate:
         errors, lengths = self._replicates[:, self._replicates[1] > 0]
         if not len(lengths):
             return (self._rate(),) * 2
-        low, high = np.quantile(errors / lengths, [0.025, 0.975])
-        return float(low), float(high)
+        return interval(errors / lengths)
 
     @property
     def signature(self):
