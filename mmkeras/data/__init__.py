@@ -2,7 +2,15 @@
 
 from mmkeras.data.dataset import dataset
 from mmkeras.data.holding_out import hold_out
+from mmkeras.data.labelled import (
+    read_image_folder,
+    read_labelled_text,
+    read_mnist,
+    read_mr_polarity,
+    read_trec,
+)
 from mmkeras.data.manifest import read_manifest
+from mmkeras.data.questions import read_clevr, read_daquar, read_easy_vqa, read_nlvr
 from mmkeras.data.readers import read, read_coco, read_flickr
 from mmkeras.data.speaking import speak, spoken
 from mmkeras.data.speech import (
@@ -14,6 +22,8 @@ from mmkeras.data.speech import (
     read_ljspeech,
     read_timit,
 )
+from mmkeras.data.squad import read_squad
+from mmkeras.data.vqa import read_vqa
 from mmkeras.data.world import world
 
 __all__ = [
@@ -21,15 +31,26 @@ __all__ = [
     "hold_out",
     "read",
     "read_an4",
+    "read_clevr",
     "read_coco",
     "read_common_voice",
+    "read_daquar",
+    "read_easy_vqa",
     "read_flickr",
     "read_fsdd",
+    "read_image_folder",
     "read_kaldi",
+    "read_labelled_text",
     "read_librispeech",
     "read_ljspeech",
     "read_manifest",
+    "read_mnist",
+    "read_mr_polarity",
+    "read_nlvr",
+    "read_squad",
     "read_timit",
+    "read_trec",
+    "read_vqa",
     "speak",
     "spoken",
     "world",

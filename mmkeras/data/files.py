@@ -41,7 +41,7 @@ class Images:
         self.listed = {}
         self.same_name = collections.defaultdict(list)
         for source in self.sources:
-            for name in members(source) if zipfile.is_zipfile(source) else files_below(source):
+            for name in files_at(source):
                 path = os.path.join(source, name)
                 self.listed.setdefault(name, path)
                 self.same_name[name.rpartition("/")[2]].append(path)
@@ -85,6 +85,16 @@ def files_below(folder):
         yield from names if inside == "." else (f"{inside}/{name}" for name in names)
 
 
+def files_at(place):
+    """Names of the files below a folder or zip, or a folder in a zip, from there on."""
+    archive, slash, inside = os.fspath(place).partition(".zip/")
+    if slash and os.path.isfile(f"{archive}.zip"):
+        inside = f"{inside.rstrip('/')}/"
+        names = members(f"{archive}.zip")
+        return [name[len(inside) :] for name in names if name.startswith(inside)]
+    return members(place) if zipfile.is_zipfile(place) else files_below(place)
+
+
 def files_in(folder):
     """Names of the files in a folder; none if there is no such folder."""
     if not os.path.isdir(folder or "."):
@@ -92,19 +102,38 @@ def files_in(folder):
     return [entry.name for entry in os.scandir(folder or ".") if entry.is_file()]
 
 
-def decoded(path, problems):
-    """Lines of UTF-8 by number; one that is not UTF-8 is a problem, and empty."""
+def decoded(path, problems, latin=False):
+    """Lines of UTF-8 by number; one that is not is Latin-1 or, by default, a problem and empty."""
     with open(path, "rb") as file:
         for line, raw in enumerate(file, 1):
             text = ""
             with problems.at(f"{path}, line {line}"):
-                text = raw.decode("utf-8-sig" if line == 1 else "utf-8")
+                try:
+                    text = raw.decode("utf-8-sig" if line == 1 else "utf-8")
+                except UnicodeDecodeError:
+                    if not latin:
+                        raise
+                    text = raw.decode("latin-1")
             yield line, text
 
 
-def lines(path, problems):
+def lines(path, problems, latin=False):
     """Lines that are not blank, by number and without their ends."""
-    return ((line, text.rstrip("\r\n")) for line, text in decoded(path, problems) if text.strip())
+    texts = decoded(path, problems, latin)
+    return ((line, text.rstrip("\r\n")) for line, text in texts if text.strip())
+
+
+def first(path, *patterns):
+    """The first file or folder that matches the first pattern that any matches, or `None`."""
+    found = (str(each) for pattern in patterns for each in sorted(pathlib.Path(path).glob(pattern)))
+    return next(found, None)
+
+
+def filled(text, name):
+    """A text without space around it, refused if nothing is left."""
+    if not text.strip():
+        raise ValueError(f"`{name}` is empty")
+    return text.strip()
 
 
 def opened(path):
@@ -137,12 +166,14 @@ def read_json(path):
 
 def values(entry, **types):
     """The named values of a JSON object, checked."""
-    found = [entry.get(key) if isinstance(entry, dict) else None for key in types]
-    for value, (key, expected) in zip(found, types.items(), strict=True):
+    found = []
+    for key, expected in types.items():
+        value = entry.get(key) if isinstance(entry, dict) else None
         if not isinstance(value, expected):
             raise ValueError(
                 f"`{key}` should be of type {expected.__name__}. Received: {value!r:.80}"
             )
+        found.append(value)
     return found
 
 
@@ -152,16 +183,3 @@ def columns(rows, source, what):
         raise ValueError(f"{source}: holds no {what}")
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}
-
-
-def first(path, *patterns):
-    """The first file or folder that matches the first pattern that any matches, or `None`."""
-    found = (str(each) for pattern in patterns for each in sorted(pathlib.Path(path).glob(pattern)))
-    return next(found, None)
-
-
-def filled(text, name):
-    """A text without space around it, refused if nothing is left."""
-    if not text.strip():
-        raise ValueError(f"`{name}` is empty")
-    return text.strip()

@@ -1,21 +1,22 @@
-"""Readers: the standard layouts of captioned images on disk, and manifests, as records."""
+"""Readers: all standard layouts by name, and those of captioned images, as records."""
 
 import os
 import pathlib
 
+from mmkeras.data import labelled, questions, speech, squad, vqa
 from mmkeras.data.files import Images, filled, first, json_lists, lines, values
 from mmkeras.data.manifest import manifest_splits
 from mmkeras.data.problems import Problems
 from mmkeras.data.speaking import read_spoken_world
-from mmkeras.data.speech import LAYOUTS
 from mmkeras.data.world import SPLITS, read_world
 
 
 def read(layout, path=None, **options):
     """Reads a data set in a known layout as records, `{"image": [...], "caption": [[...], ...]}`.
 
-    There is one record per image, with all of its captions, or per recording:
-    `{"audio": [...], "transcript": [...], "speaker": [...]}`. A file is named by its path
+    There is one record per image, with all of its captions, per recording, `{"audio": [...],
+    "transcript": [...], "speaker": [...]}`, per question, `{"image": [...], "question": [...],
+    "answer": [...]}`, or per text or image with its `label`. A file is named by its path
     (`archive.zip/member.jpg` inside a zip, `talk.wav#t=1.5,3.25` for a part) and not opened; that
     it is there is checked against the listing of its folder or zip. Text is UTF-8, with or without
     a byte order mark.
@@ -37,10 +38,21 @@ def read(layout, path=None, **options):
             `"an4"`, `"fsdd"` (with the official test split, where it is there), `"timit"` (with
             `TRAIN` and `TEST`) and `"ljspeech"`: see `read_an4` and so on; all that is in no split
             is for training, see `hold_out`.
+            Of questions: `"vqa"`: `v2_OpenEnded_mscoco_train2014_questions.json`,
+            `v2_mscoco_train2014_annotations.json` and so on, in `path` or folders in it, images as
+            for COCO, or none. `"easy_vqa"`: `train/questions.json` and `train/images`. `"daquar"`:
+            `qa.894.raw.train.txt` and `nyu_depth_images`; the option `classes=37` for the others.
+            `"nlvr"`: `train/train.json` and `train/images`; the options `train`, `valid="dev"` and
+            `test` name others. `"clevr"`: `questions/CLEVR_train_questions.json` and
+            `images/train`. `"squad"`: `train-v1.1.json`; the option `version="2.0"` for the other.
+            Of labels: `"sst"`: `stsa.binary.train`; the option `labels="fine"` for five of them.
+            `"trec"`: `TREC.train` or `train_5500.label`. `"mr_polarity"`: `rt-polarity.pos` and
+            `.neg`. `"image_folder"`: a folder or zip of class folders, in `train`, `valid` and
+            `test` or not. `"mnist"`: `train-images-idx3-ubyte.gz` and so on.
         path: the folder, or the manifest; the worlds need none.
-        **options: `on_error` for all layouts on disk, see `read_coco`; `images` for COCO and
-            Flickr, where the images are elsewhere; `year` for COCO; `split` for a manifest; for the
-            world those of `read_world`.
+        **options: `on_error` for all layouts on disk but MNIST, see `read_coco`; `images` for
+            those whose images may be elsewhere; `year` for COCO; `split` for a manifest; for the
+            world those of `read_world`; and as above.
 
     Returns:
         `(train, valid, test)`; a split whose files are not there is `None`.
@@ -233,7 +245,11 @@ _LAYOUTS = {
     "flickr8k": _flickr,
     "flickr30k": _flickr,
     "manifest": _manifest,
-    **LAYOUTS,
+    **speech.LAYOUTS,
+    **vqa.LAYOUTS,
+    **questions.LAYOUTS,
+    **squad.LAYOUTS,
+    **labelled.LAYOUTS,
     **_MADE,
 }
 
