@@ -15,8 +15,8 @@ def read_squad(path, on_error="raise"):
     Returns:
         Records with the columns `question`, `context` (exactly as it stands in the file), `answer`
         (a list of strings, empty where the context does not tell), `answer_start` (a list of where
-        each begins in the context, in characters), `question_id` and `title`, in the order of the
-        file.
+        each begins in the context, in characters), `question_id` and `title` (`None` where there
+        is none), in the order of the file.
 
     Raises:
         ValueError: naming the file and the id of the question that is malformed, doubled or empty,
@@ -53,7 +53,7 @@ def _entries(path, problems):
     for number, article in enumerate(articles):
         paragraphs, place = [], f"{path}, data[{number}]"
         with problems.at(place):
-            title, paragraphs = values(article, title=str, paragraphs=list)
+            (paragraphs,) = values(article, paragraphs=list)
         for index, paragraph in enumerate(paragraphs):
             entries, here = [], f"{place}.paragraphs[{index}]"
             with problems.at(here):
@@ -61,7 +61,7 @@ def _entries(path, problems):
             for entry in entries:
                 named = isinstance(entry, dict) and "id" in entry
                 where = f"{path}, question id {entry['id']!r}" if named else f"{here}.qas"
-                yield where, title, context, entry
+                yield where, article.get("title"), context, entry
 
 
 def _answers(entry, context):

@@ -31,6 +31,12 @@ def squad(*questions, context=CONTEXT):
     return {"version": "v2.0", "data": [{"title": "Zoë", "paragraphs": [paragraph]}]}
 
 
+def broken(change):
+    content = copy.deepcopy(squad(ONE))
+    change(content["data"])
+    return content
+
+
 def written(folder, content, name="dev-v2.0.json"):
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
     (folder / name).write_bytes(raw)
@@ -51,6 +57,11 @@ def test_records(tmp_path):
 def test_a_context_is_held_once(tmp_path):
     first, second = read_squad(written(tmp_path, squad(ONE, NONE)))["context"]
     assert first is second
+
+
+def test_an_article_may_have_no_title(tmp_path):
+    path = written(tmp_path, broken(lambda data: data[0].pop("title")))
+    assert read_squad(path)["title"] == [None]
 
 
 def test_packed_and_with_a_byte_order_mark(tmp_path):
@@ -102,17 +113,11 @@ def test_what_is_wrong_with_a_question_is_named_or_counted(tmp_path, change, mes
         assert read_squad(path, on_error="skip")["question_id"] == ["a2"]
 
 
-def broken(change):
-    content = copy.deepcopy(squad(ONE))
-    change(content["data"])
-    return content
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (broken(lambda data: data[0].pop("title")), r"data\[0\]: `title` should be of type str"),
-        (broken(lambda data: data.append("x")), r"data\[1\]: `title` should be of type str"),
+        (broken(lambda data: data[0].pop("paragraphs")), r"data\[0\]: `paragraphs` should be of"),
+        (broken(lambda data: data.append("x")), r"data\[1\]: `paragraphs` should be of type list"),
         (
             broken(lambda data: data[0]["paragraphs"].append({"context": "x"})),
             r"data\[0\].paragraphs\[1\]: `qas` should be of type list",
