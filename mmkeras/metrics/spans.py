@@ -115,7 +115,9 @@ class SpanF1:
         if not words or not right:
             return float(words == right and self.version == "2.0")
         shared = (Counter(words) & Counter(right)).total()
-        return 2 * shared / (len(words) + len(right))
+        precision, recall = shared / len(words), shared / len(right)
+        # In the official order, for the thresholds of almost equal sums.
+        return 2 * precision * recall / (precision + recall) if shared else 0.0
 
     def add(self, judged):
         """Adds answers as `judge` gives them."""
@@ -213,7 +215,7 @@ def _best_threshold(worth, doubts, answerable, answered):
     order = np.argsort(doubts, kind="stable")
     # At first nothing is answered; then the least doubtful answer is given, and the next.
     gains = np.where(answerable, worth, -1.0 * answered)[order]
-    totals = np.concatenate([[0], gains]).cumsum() + (~answerable).sum()
+    totals = np.cumsum([(~answerable).sum(), *gains])
     best = int(np.argmax(totals))
     return float(totals[best] / len(worth)), float(doubts[order[best - 1]]) if best else 0.0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import mmkeras.metrics.answers
@@ -99,6 +99,7 @@ class TestNormalization:
     def test_as_the_official_evaluation(self, text, expected):
         assert normalize_answer(text) == expected
 
+    @settings(max_examples=50, deadline=None)
     @given(st.text())
     @example("\ud800")
     def test_any_text(self, text):
@@ -113,6 +114,7 @@ class TestAccuracy:
         references = ["red"] * matches + [f"other {i}" for i in range(10 - matches)]
         assert accuracy("red", references) == pytest.approx(worth)
 
+    @settings(max_examples=50, deadline=None)
     @given(st.lists(st.sampled_from("xyz"), min_size=4, max_size=12), st.sampled_from("xyz"))
     def test_is_the_mean_over_leaving_out_each_annotator(self, references, answer):
         assert accuracy(answer, references) == pytest.approx(left_out(answer, references))
@@ -138,6 +140,7 @@ class TestAccuracy:
         assert accuracy("x", ["x", "y"]) == 0.5
         assert accuracy("x", ["x", "x", "y"]) == pytest.approx((0.5 + 0.5 + 1) / 3)
 
+    @settings(max_examples=50, deadline=None)
     @given(st.lists(st.tuples(WORDS, ANNOTATORS), min_size=1, max_size=8), st.integers(0, 8))
     def test_batches_do_not_matter(self, items, cut):
         answers, references = map(list, zip(*items, strict=True))
@@ -196,6 +199,7 @@ class TestAccuracy:
 
 
 class TestTargets:
+    @settings(max_examples=50, deadline=None)
     @given(ANNOTATORS)
     def test_a_target_is_what_the_answer_would_get(self, references):
         (targets,) = answer_targets([references])
