@@ -50,7 +50,11 @@ def language_model(tokenizer, size="small", sequence_length=200, dropout=0.3):
         end_id=tokenizer.end_id,
         name="text",
     )
-    fields = Preprocessor({}, {"text": text})
-    task = Task({"text_input": ids}, {"text": head(ids)}, preprocessor=fields, name="language_model")
+    task = Task(
+        {"text_input": ids},
+        {"text": head(ids)},
+        preprocessor=Preprocessor({}, {"text": text}),
+        name="language_model",
+    )
     compile_task(task)
     return task

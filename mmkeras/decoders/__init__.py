@@ -5,6 +5,7 @@ from mmkeras.decoders.decoder import Decoder
 from mmkeras.decoders.joint import JointDecoder
 from mmkeras.decoders.language_model import NgramLanguageModel
 from mmkeras.decoders.lstm import LSTMDecoder
+from mmkeras.decoders.lstm_language_model import LSTMLanguageModel
 from mmkeras.decoders.spelling import hot_word_ids
 from mmkeras.decoders.transformer import TransformerDecoder
 
@@ -14,6 +15,7 @@ __all__ = [
     "Decoder",
     "JointDecoder",
     "LSTMDecoder",
+    "LSTMLanguageModel",
     "NgramLanguageModel",
     "TransformerDecoder",
     "hot_word_ids",

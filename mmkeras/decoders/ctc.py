@@ -1,14 +1,11 @@
 """The CTC head: a label per frame or none, its loss and its answers."""
 
-import numbers
-
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from mmkeras.decoders.alignment import align
-from mmkeras.decoders.hot_words import HotWords
 from mmkeras.decoders.prefix_search import (
     BLANK_ID,
     IMPOSSIBLE,
@@ -16,11 +13,12 @@ from mmkeras.decoders.prefix_search import (
     PrefixSearch,
     to_left,
 )
+from mmkeras.decoders.scoring import ScoredHead
 from mmkeras.layers.linear import Linear
 
 
 @keras.saving.register_keras_serializable("mmkeras")
-class CTC(keras.layers.Layer):
+class CTC(ScoredHead):
     """Says for every frame which label it ends, or none: connectionist temporal classification.
 
     Graves et al. 2006, "Connectionist Temporal Classification: Labelling Unsegmented Sequence Data
@@ -30,8 +28,7 @@ class CTC(keras.layers.Layer):
     Args:
         vocabulary_size: Number of ids, special ones included.
         dropout: Rate on the context.
-        language_model: An `NgramLanguageModel` that beam search adds, or None; see also
-            `set_language_model`.
+        language_model: What beam search adds, or None, see `set_language_model`.
 
     Shapes: context `(batch, frames, any width)`, context mask `(batch, frames)` ->
     log-probabilities `(batch, frames, vocabulary_size)` in float32.
@@ -49,35 +46,15 @@ class CTC(keras.layers.Layer):
     """
 
     def __init__(self, vocabulary_size, dropout=0.1, language_model=None, **kwargs):
-        super().__init__(**kwargs)
         if vocabulary_size < 2:
             raise ValueError(
                 "`vocabulary_size` should be at least 2, the blank and a label. "
                 f"Received: vocabulary_size={vocabulary_size}"
             )
+        super().__init__(vocabulary_size, language_model, **kwargs)
         # Neither the kernel of the loss nor the metric's edit distance can be compiled by XLA.
         self.supports_jit = False
-        self.vocabulary_size = vocabulary_size
         self.dropout = dropout
-        self.language_model = None
-        self.set_language_model(language_model)
-
-    def set_language_model(self, model):
-        """Add an `NgramLanguageModel` to beam search, or None for none, before or after training.
-
-        It is saved and exported with the head. What was traced before knows nothing of it.
-        """
-        if model is not None and model.vocabulary_size != self.vocabulary_size:
-            raise ValueError(
-                f"`language_model` should be made for the head's {self.vocabulary_size} token ids. "
-                f"Received: language_model with vocabulary_size={model.vocabulary_size}"
-            )
-        # Keras gives a layer that is built no more parts; this one is none of its forward pass.
-        self._tracker.unlock()
-        self._tracker.untrack(self.language_model)
-        self.language_model = model
-        if self.built:
-            self._tracker.lock()
 
     def build(self, context_shape, context_mask_shape=None):
         self.output_layer = Linear(self.vocabulary_size, dtype="float32", name="output")
@@ -104,45 +81,26 @@ class CTC(keras.layers.Layer):
         state = search.initial_state(tf.shape(context)[0])
         return search.finish(search.advance(self(context, context_mask), state))
 
-    def search(
-        self,
-        beam_width=None,
-        n_best=None,
-        language_weight=0.5,
-        word_bonus=1.0,
-        unknown_penalty=-10.0,
-        hot_words=(),
-        hot_word_bonus=1.0,
-    ):
+    def search(self, beam_width=None, n_best=None, **scoring):
         """The search that the options ask for, see `mmkeras.decoders.prefix_search`.
 
         Without any it is of the best path, with any it is of prefixes. A text then scores its
-        log-probability, plus `language_weight` times that of the language model, plus what follows.
+        log-probability, plus what scorers add.
 
         Args:
             beam_width: Texts followed per example; None for 16.
             n_best: Answers per example; None for 1.
-            language_weight: Of the head's language model, natural logarithms; 0 for none.
-            word_bonus: For each unit of the language model, which else prefers few.
-            unknown_penalty: Added for a word that the language model lacks; None to allow none.
-            hot_words: Phrases to prefer, a tuple of tuples of token ids, as
-                `mmkeras.decoders.spelling.hot_word_ids` gives them.
-            hot_word_bonus: For each token of a hot phrase, in natural logarithms.
+            **scoring: Options of language model and hot words, see `ScoredHead.scorers`.
 
         Returns:
             An object with `initial_state(batch_size)`, `advance(log_probs, state)`,
             `finish(state)` and `stable(state)`, so that frames may also come in chunks.
         """
-        if beam_width is None and n_best is None and not hot_words:
+        if beam_width is None and n_best is None and not scoring:
             return GreedySearch()
-        scorers = {}
-        if self.language_model is not None and not _is_zero(language_weight):
-            scorers["language"] = self.language_model.scorer(
-                language_weight, word_bonus, unknown_penalty
-            )
-        if hot_words:
-            scorers["hot"] = HotWords(hot_words, self.vocabulary_size, hot_word_bonus)
-        return PrefixSearch(beam_width or max(16, n_best or 1), n_best or 1, scorers)
+        return PrefixSearch(
+            beam_width or max(16, n_best or 1), n_best or 1, self.scorers(**scoring)
+        )
 
     def explain(self, ids, context, context_mask=None):
         """Answers `(batch, length)` -> when each token was said and how surely.
@@ -165,18 +123,7 @@ class CTC(keras.layers.Layer):
         return (*context_shape[:-1], self.vocabulary_size)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "dropout": self.dropout,
-            "language_model": keras.saving.serialize_keras_object(self.language_model),
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        config = dict(config)
-        config["language_model"] = keras.saving.deserialize_keras_object(config["language_model"])
-        return cls(**config)
+        return {**super().get_config(), "dropout": self.dropout}
 
 
 @keras.saving.register_keras_serializable("mmkeras")
@@ -300,10 +247,6 @@ class TokenErrorRate(keras.metrics.Metric):
 
     def result(self):
         return self.edits / ops.maximum(self.tokens, 1.0)
-
-
-def _is_zero(weight):
-    return isinstance(weight, numbers.Real) and weight == 0
 
 
 def _best_path(log_probs):

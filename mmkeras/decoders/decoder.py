@@ -5,11 +5,12 @@ import functools
 import keras
 from keras import ops
 
+from mmkeras.decoders.scoring import ScoredHead, parted
 from mmkeras.decoders.search import search
 from mmkeras.losses import TokenCrossentropy
 
 
-class Decoder(keras.layers.Layer):
+class Decoder(ScoredHead):
     """Writes a sequence of ids from a context, one position after the other.
 
     A subclass writes two methods, and training and decoding are both made of them, so that they
@@ -30,6 +31,7 @@ class Decoder(keras.layers.Layer):
         max_length: Longest sequence in tokens, `[END]` included.
         start_id, end_id: The special ids; 0 is padding.
         label_smoothing: Of the training loss.
+        language_model: What search adds, or None, see `set_language_model`.
     """
 
     def __init__(
@@ -39,10 +41,10 @@ class Decoder(keras.layers.Layer):
         start_id=1,
         end_id=2,
         label_smoothing=0.1,
+        language_model=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.vocabulary_size = vocabulary_size
+        super().__init__(vocabulary_size, language_model, **kwargs)
         self.max_length = max_length
         self.start_id = start_id
         self.end_id = end_id
@@ -74,8 +76,15 @@ class Decoder(keras.layers.Layer):
         read = ops.concatenate([start, ids[:, :-1]], axis=1)
         return {"attention": self.attention(read, context, context_mask)}
 
-    def answer(self, context, context_mask=None, max_length=None, **options):
-        """Decode from a context; options as in `mmkeras.decoders.search.search`.
+    def answer(self, context, context_mask=None, max_length=None, scorers=None, **options):
+        """Decode from a context.
+
+        Args:
+            context, context_mask: As in `call`.
+            max_length: Of the answers; None for the decoder's.
+            scorers: A dict of what search adds, see `mmkeras.decoders.scoring`; None for what the
+                decoder's language model and the options ask for.
+            **options: As in `mmkeras.decoders.search.search` and `ScoredHead.scorers`.
 
         Returns:
             A dict of `ids` `(batch, n_best, length)`, `scores` `(batch, n_best)`, `lengths`.
@@ -86,6 +95,7 @@ class Decoder(keras.layers.Layer):
                 f"`max_length` should be from 1 to {self.max_length}, the length that the "
                 f"decoder was built for. Received: max_length={max_length}"
             )
+        scoring, options = parted(options)
         beams = (options.get("beam_width") or 1) * (options.get("samples") or 1)
         return search(
             functools.partial(self.step, beams=beams),
@@ -94,6 +104,7 @@ class Decoder(keras.layers.Layer):
             start_id=self.start_id,
             end_id=self.end_id,
             max_length=length,
+            scorers=self.scorers(**scoring) if scorers is None else scorers,
             **options,
         )
 
@@ -111,7 +122,6 @@ class Decoder(keras.layers.Layer):
     def get_config(self):
         return {
             **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
             "max_length": self.max_length,
             "start_id": self.start_id,
             "end_id": self.end_id,

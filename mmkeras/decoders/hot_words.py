@@ -1,9 +1,11 @@
-"""Hot words: phrases that the search of CTC prefers, such as names."""
+"""Hot words: phrases that a search prefers, such as names."""
 
 from collections import deque
 
 import numpy as np
 import tensorflow as tf
+
+from mmkeras.decoders.prefix_search import BLANK_ID
 
 
 class HotWords:
@@ -26,7 +28,7 @@ class HotWords:
 
     >>> words = HotWords(((4, 5),), vocabulary_size=6, bonus=2.0)
     >>> state = {"place": words.initial_state(1)["place"][:, None]}
-    >>> words.step(state, tf.constant([[3, 4]]))[0].numpy().tolist()
+    >>> words.score(state, tf.constant([[3, 4]])).numpy().tolist()
     [[[0.0, 2.0]]]
     """
 
@@ -40,21 +42,25 @@ class HotWords:
                 )
         self.bonus = bonus
         self.following, self.open, self.closed = _automaton(phrases, vocabulary_size)
+        self.more = (self.open + self.closed)[self.following] - self.open[:, None]
         outer = {token for phrase in phrases for token in (phrase[0], phrase[-1])}
         self.boundary = outer.pop() if len(outer) == 1 else None
         self.start = 0 if self.boundary is None else int(self.following[0, self.boundary])
+        end = self.closed.max() + self.open[self.start]
+        self.most = abs(bonus) * float(max(np.abs(self.more).max(), end))
 
     def initial_state(self, batch_size):
         return {"place": tf.fill([batch_size], self.start)}
 
-    def step(self, state, tokens):
+    def score(self, state, tokens):
         beams, each = state["place"].shape[1], tokens.shape[1]
         place = tf.repeat(state["place"][..., None], each, axis=2)
         tokens = tf.repeat(tokens[:, None], beams, axis=1)
-        after = tf.gather_nd(self.following, tf.stack([place, tokens], axis=-1))
-        more = tf.gather(self.open, after) + tf.gather(self.closed, after)
-        more -= tf.gather(self.open, place)
-        return self.bonus * more, {"place": after}
+        return self.bonus * tf.gather_nd(self.more, tf.stack([place, tokens], axis=-1))
+
+    def advance(self, state, tokens):
+        places = tf.stack([state["place"], tokens], axis=-1)
+        return {"place": tf.gather_nd(self.following, places)}
 
     def end(self, state):
         place = state["place"]
@@ -95,4 +101,5 @@ def _automaton(phrases, vocabulary_size):
             closed[child] = closed[shorter[child]]
             closed[child] += earned[place] + 1 if child in ends else 0
             queue.append(child)
+    following[:, BLANK_ID] = np.arange(len(children))
     return following, earned, closed

@@ -6,6 +6,7 @@ from keras import ops
 
 from mmkeras.decoders.ctc import CTCLoss
 from mmkeras.decoders.prefix_search import BLANK_ID
+from mmkeras.decoders.scoring import parted
 
 
 @keras.saving.register_keras_serializable("mmkeras")
@@ -76,8 +77,8 @@ class JointDecoder(keras.layers.Layer):
         Args:
             context, context_mask: As in `call`.
             method: `"joint"`, `"ctc"` or `"attention"`.
-            ctc_weight: Share of CTC, and of what is added to it, in the score of an answer; None
-                for that of training.
+            ctc_weight: Share of CTC in the log-probability of an answer, to which its score adds
+                what language model and hot words do; None for the share in training.
             **options: As in `CTC.search`, with 8 for `beam_width`; with `"attention"` as in
                 `Decoder.answer`.
 
@@ -87,7 +88,9 @@ class JointDecoder(keras.layers.Layer):
         if method == "ctc":
             return self.ctc.answer(context, context_mask, **options)
         if method == "attention":
-            return self.decoder.answer(context, context_mask, **options)
+            scoring, options = parted(options)
+            scorers = self.ctc.scorers(**scoring)
+            return self.decoder.answer(context, context_mask, scorers=scorers, **options)
         if method != "joint":
             raise ValueError(
                 f'`method` should be "joint", "ctc" or "attention". Received: method={method!r}'
@@ -97,7 +100,7 @@ class JointDecoder(keras.layers.Layer):
         found = self.ctc.answer(context, context_mask, beam_width=width, n_best=width, **options)
         weight = self.ctc_weight if ctc_weight is None else ctc_weight
         read = self.log_probability(found["ids"], context, context_mask)
-        scores = weight * found["scores"] + (1.0 - weight) * read
+        scores = weight * found["scores"] + (1.0 - weight) * (read + found["added"])
         # No weight makes an answer out of a place that is empty.
         scores = tf.where(tf.math.is_inf(found["scores"]), found["scores"], scores)
         scores, order = tf.math.top_k(scores, n_best)
@@ -133,7 +136,7 @@ class JointDecoder(keras.layers.Layer):
         return self.ctc.search(**options)
 
     def set_language_model(self, model):
-        """See `CTC.set_language_model`."""
+        """See `ScoredHead.set_language_model`; of all three methods."""
         self.ctc.set_language_model(model)
 
     def explain(self, ids, context, context_mask=None):

@@ -1,11 +1,11 @@
-"""N-gram language models as tensors: scored in the graph, added to the search of CTC."""
+"""N-gram language models as tensors: scored in the graph, added to a search."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from mmkeras.decoders import ngrams
-from mmkeras.decoders.prefix_search import IMPOSSIBLE
+from mmkeras.decoders.prefix_search import BLANK_ID, IMPOSSIBLE
 from mmkeras.decoders.spelling import BEGINS, INSIDE, SEPARATOR, token_names, trie
 
 LOG_10 = float(np.log(10.0))
@@ -133,20 +133,21 @@ class NgramLanguageModel(keras.layers.Layer):
         return model
 
     def score_tokens(self, context, tokens):
-        """As `score`, of a model of tokens, for token ids that may come next.
+        """As `score`, of a model of tokens, for token ids.
 
         Args:
-            context: Numbers of contexts, int32, `(batch, beams)`.
-            tokens: Token ids, int32, `(batch, candidates)`.
+            context: Numbers of contexts, int32.
+            tokens: Token ids, int32; the two broadcast.
 
         Returns:
-            Log-probabilities and numbers of contexts, `(batch, beams, candidates)`.
+            Log-probabilities and numbers of contexts.
         """
         if self._is_dense():
-            place = context[..., None] * self.vocabulary_size + tokens[:, None]
+            place = context * self.vocabulary_size + tokens
             return tf.gather(self.table, place), tf.gather(self.table_after, place)
-        words = tf.repeat(tf.gather(self.word_of, tokens)[:, None], context.shape[1], axis=1)
-        return self.score(tf.repeat(context[..., None], tokens.shape[1], axis=2), words)
+        words = tf.gather(self.word_of, tokens)
+        shape = tf.broadcast_dynamic_shape(tf.shape(context), tf.shape(words))
+        return self.score(tf.broadcast_to(context, shape), tf.broadcast_to(words, shape))
 
     def score(self, context, word):
         """How likely words are after contexts, and the contexts after them.
@@ -176,11 +177,11 @@ class NgramLanguageModel(keras.layers.Layer):
             context = tf.gather(self.shorter, context)
         return total, following
 
-    def scorer(self, weight, bonus=0.0, unknown=-10.0):
-        """What `PrefixSearch` adds: see `CTC.search` for the arguments."""
+    def scorer(self, weight, bonus=None, unknown=-10.0):
+        """What a search adds, see `mmkeras.decoders.scoring`, with the arguments there."""
         if self.unit == "word":
-            return _WordScorer(self, weight, bonus, unknown)
-        return _TokenScorer(self, weight, bonus)
+            return _WordScorer(self, weight, 1.0 if bonus is None else bonus, unknown)
+        return _TokenScorer(self, weight, bonus or 0.0)
 
     def perplexity(self, texts, tokenizer):
         """Of the units of texts, in which the end of each text counts as one."""
@@ -234,13 +235,18 @@ class _TokenScorer:
         self.model = model
         self.weight = weight
         self.bonus = bonus
+        self.most = max(0.0, bonus)
 
     def initial_state(self, batch_size):
         return {"context": tf.fill([batch_size], self.model.start)}
 
-    def step(self, state, tokens):
-        value, context = self.model.score_tokens(state["context"], tokens)
-        return self.weight * value + self.bonus, {"context": context}
+    def score(self, state, tokens):
+        value, _ = self.model.score_tokens(state["context"][..., None], tokens[:, None])
+        return self.weight * value + self.bonus
+
+    def advance(self, state, tokens):
+        _, context = self.model.score_tokens(state["context"], tokens)
+        return {"context": tf.where(tokens == BLANK_ID, state["context"], context)}
 
     def end(self, state):
         end = tf.fill(tf.shape(state["context"]), ngrams.SPECIAL.index(ngrams.END))
@@ -258,6 +264,7 @@ class _WordScorer:
         self.model = model
         self.weight = weight
         self.bonus = bonus
+        self.most = max(0.0, bonus)
         self.unknown = IMPOSSIBLE if unknown is None else unknown
         self.lost = model.sizes[2]
 
@@ -267,26 +274,33 @@ class _WordScorer:
             "place": tf.zeros([batch_size], tf.int32),
         }
 
-    def step(self, state, tokens):
-        context, place = state["context"][..., None], state["place"][..., None]
-        value, after = self._word(state)
-        kind = tf.gather(self.model.kinds, tokens)[:, None]
-        ends = (kind != INSIDE) & (place != 0)
-        added = tf.where(ends, value[..., None], 0.0)
-        context = tf.where(ends, after[..., None], context)
-
-        key = tf.cast(tf.where(kind == BEGINS, 0, place), tf.int64) * self.model.vocabulary_size
-        key += tf.cast(tokens, tf.int64)[:, None]
-        edges = tf.convert_to_tensor(self.model.edges)
-        edge = _searched(edges, key)
-        following = tf.where(tf.gather(edges, edge) == key, edge + 1, self.lost)
+    def score(self, state, tokens):
+        place, kind = state["place"][..., None], tf.gather(self.model.kinds, tokens)[:, None]
+        value = self._word(state)[0][..., None]
+        added = tf.where((kind != INSIDE) & (place != 0), value, 0.0)
+        following = self._following(place, kind, tokens[:, None])
         separates = kind == SEPARATOR
         leaves = ~separates & (following == self.lost)
         leaves &= (kind == BEGINS) | (place != self.lost)
         added += tf.where(leaves, self.unknown, 0.0)
         # Two spaces without a word between them are no text.
-        added += tf.where(separates & (place == 0), IMPOSSIBLE, 0.0)
-        return added, {"context": context, "place": tf.where(separates, 0, following)}
+        return added + tf.where(separates & (place == 0), IMPOSSIBLE, 0.0)
+
+    def advance(self, state, tokens):
+        context, place, kind = state["context"], state["place"], tf.gather(self.model.kinds, tokens)
+        ended = (kind != INSIDE) & (place != 0)
+        context = tf.where(ended, self._word(state)[1], context)
+        following = self._following(place, kind, tokens)
+        following = tf.where(kind == SEPARATOR, 0, following)
+        return {"context": context, "place": tf.where(tokens == BLANK_ID, place, following)}
+
+    def _following(self, place, kind, tokens):
+        """The places in the trie after tokens that are within a word or begin one."""
+        key = tf.cast(tf.where(kind == BEGINS, 0, place), tf.int64) * self.model.vocabulary_size
+        key += tf.cast(tokens, tf.int64)
+        edges = tf.convert_to_tensor(self.model.edges)
+        edge = _searched(edges, key)
+        return tf.where(tf.gather(edges, edge) == key, edge + 1, self.lost)
 
     def end(self, state):
         value, context = self._word(state)

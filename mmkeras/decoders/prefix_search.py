@@ -6,7 +6,8 @@ A search has three functions, and the whole of an utterance is one `advance`:
 - `advance(log_probs, state)`: log-probabilities `(batch, frames, vocabulary)` of the frames that
   come next -> the new state. `state["ids"]` `(batch, beams, length)` is the text so far.
 - `finish(state)`: the answer, a dict of `ids` `(batch, n_best, length)` int32 padded with 0,
-  `scores` and `lengths` `(batch, n_best)`, best first.
+  `scores` and `lengths` `(batch, n_best)`, best first; of prefixes also `added`, what of the scores
+  is the scorers'.
 
 Id 0 is the blank. Frames in which it is certain, as in padding, change nothing.
 """
@@ -67,11 +68,7 @@ class PrefixSearch:
     Bi-Directional Recurrent DNNs", after Graves 2012. Equal texts are merged wherever they come
     from. A text scores its log-probability plus what the scorers add.
 
-    A scorer adds to the score of a text as its ids come, as a language model does. It has
-    `initial_state(batch_size)`, a dict of tensors `(batch,)`; `step(state, ids)`, with the leaves
-    of `state` `(batch, beams)` and ids `(batch, candidates)` that may come next -> what each adds
-    and the states after each, `(batch, beams, candidates)`; and `end(state)`, what the end of the
-    text adds, `(batch, beams)`.
+    Scorers add to the score of a text as its ids come, see `mmkeras.decoders.scoring`.
 
     Args:
         beam_width: Texts followed per example.
@@ -147,14 +144,16 @@ class PrefixSearch:
         return {**beams, "ids": ids}
 
     def finish(self, state):
-        scores = _log_sum(state["blank"], state["token"]) + state["added"]
+        added = state["added"]
         for name, scorer in self.scorers.items():
-            scores += scorer.end(_under(state, name))
+            added += scorer.end(_under(state, name))
+        scores = _log_sum(state["blank"], state["token"]) + added
         scores, order = tf.math.top_k(scores, self.n_best)
         found = scores > IMPOSSIBLE / 2
         ids = tf.gather(state["ids"], order, batch_dims=1)
         ids = tf.where(found[..., None], ids, BLANK_ID)
-        return _answer(ids, tf.where(found, scores, -np.inf))
+        answer = _answer(ids, tf.where(found, scores, -np.inf))
+        return {**answer, "added": tf.gather(added, order, batch_dims=1)}
 
     def stable(self, state):
         """How many ids at the beginning all texts in the beam share, `(batch,)`."""
@@ -193,7 +192,9 @@ class PrefixSearch:
         stay_token = _log_sum(stay_token, anew)
         longer = tf.where(written, IMPOSSIBLE, longer)
 
-        added, after = self._score(beams, tokens)
+        added = beams["added"][..., None]
+        for name, scorer in self.scorers.items():
+            added += scorer.score(_under(beams, name), tokens)
         stay_score = _log_sum(stay_blank, stay_token) + beams["added"]
         scores = tf.concat([stay_score, _flat(longer + added)], axis=1)
         _, picked = tf.math.top_k(scores, self.beam_width)
@@ -209,25 +210,23 @@ class PrefixSearch:
             return tf.gather(tf.concat([old, _flat(extended)], axis=1), picked, batch_dims=1)
 
         code = kept(beams["code"])
+        after = {
+            f"{name}_{key}": value
+            for name, scorer in self.scorers.items()
+            for key, value in scorer.advance(
+                {key: kept(value) for key, value in _under(beams, name).items()}, new
+            ).items()
+        }
         beams = {
             "blank": tf.where(grown, IMPOSSIBLE, kept(stay_blank)),
             "token": either(stay_token, longer),
-            "added": either(beams["added"], added) if after else beams["added"],
+            "added": either(beams["added"], added) if self.scorers else beams["added"],
             "last": tf.where(grown, new, kept(last)),
             "code": tf.where(grown, _mixed(code, new), code),
             "parent": tf.where(grown, code, kept(beams["parent"])),
-            **{name: either(beams[name], value) for name, value in after.items()},
+            **after,
         }
         return beams, came_from, new
-
-    def _score(self, beams, tokens):
-        """What scorers have added up to each candidate, and their states after it."""
-        added, after = beams["added"][..., None], {}
-        for name, scorer in self.scorers.items():
-            more, states = scorer.step(_under(beams, name), tokens)
-            added += more
-            after.update({f"{name}_{key}": value for key, value in states.items()})
-        return added, after
 
     def _trace(self, history, frames, ids, vocabulary):
         """The texts of the beam: those before these frames, and what these frames wrote."""

@@ -23,6 +23,9 @@ Every search returns a dict, best answer first (samples in the order drawn):
 - `scores`: `(batch_size, answers)` float32.
 - `lengths`: `(batch_size, answers)` int32, how many of `ids` are not zero.
 
+Scorers, see `mmkeras.decoders.scoring`, add to the log-probability of every id, before the length
+penalty. With some the state has to be a dict; theirs stands beside the decoder's in it.
+
 Ops are TensorFlow core's, so a search runs eagerly, in a `tf.function` and in a served graph.
 """
 
@@ -35,6 +38,8 @@ import tensorflow as tf
 
 PAD_ID = 0
 IMPOSSIBLE = -np.inf
+# What scorers add to an id that cannot come is less.
+LEAST = -1e29
 SPARED = ("context", "cache")
 
 
@@ -51,6 +56,7 @@ def greedy(
     state,
     batch_size,
     max_length,
+    scorers=None,
     *,
     length_penalty=0.6,
     min_length=0,
@@ -65,6 +71,7 @@ def greedy(
         state: its state before the first step, `batch_size` rows.
         batch_size: int or scalar int32 tensor; 0 gives an empty answer.
         max_length: int, the most ids in an answer, END included; `step` runs at most so often.
+        scorers: dict of scorers by name, or None.
         length_penalty: number from 0, or `(batch_size,)` tensor; 0 scores by plain log-probability.
         min_length: int, the least ids before END.
         no_repeat_ngram: int, no run of so many ids comes twice; 0 allows all.
@@ -86,6 +93,7 @@ def greedy(
     def likeliest(logits, index):
         return tf.argmax(logits, axis=-1, output_type=tf.int32)
 
+    step, state = _scored(step, state, batch_size, scorers, rules)
     ids, log_probability = _write(likeliest, step, state, batch_size, rules)
     return _answers(ids[:, None], log_probability[:, None], length_penalty)
 
@@ -95,6 +103,7 @@ def sample(
     state,
     batch_size,
     max_length,
+    scorers=None,
     *,
     temperature=1.0,
     top_k=0,
@@ -114,7 +123,7 @@ def sample(
     cheaper with a `top_k` beside it: fewer ids are sorted at every step.
 
     Args:
-        step, state, batch_size, max_length: as in `greedy`.
+        step, state, batch_size, max_length, scorers: as in `greedy`.
         temperature: number above 0, or `(batch_size,)` tensor, in which 0 means greedy.
         top_k: int, only the so many likeliest ids can come; 0 allows all.
         top_p: number in (0, 1], or `(batch_size,)` tensor: only the fewest likeliest ids that
@@ -156,6 +165,7 @@ def sample(
         place = _draw(weights, tf.gather(uniform, index, axis=1))
         return place if ids is None else tf.gather(ids, place, batch_dims=1)
 
+    step, state = _scored(step, state, batch_size, scorers, rules)
     state = _by_row(lambda leaf: tf.repeat(leaf, samples, axis=0), state)
     ids, log_probability = _write(drawn, step, state, batch_size * samples, rules)
     ids = tf.reshape(ids, [-1, samples, max_length])
@@ -167,6 +177,7 @@ def beam(
     state,
     batch_size,
     max_length,
+    scorers=None,
     *,
     beam_width=4,
     n_best=1,
@@ -185,7 +196,7 @@ def beam(
     has one left, which changes no result. `beam_width=1` is `greedy`.
 
     Args:
-        step, state, batch_size, max_length: as in `greedy`.
+        step, state, batch_size, max_length, scorers: as in `greedy`.
         beam_width: int, beginnings followed per example.
         n_best: int, answers per example, at most `beam_width`. Where fewer answers exist the rest
             is empty and scores `-inf`.
@@ -212,14 +223,15 @@ def beam(
     length_penalty = _column("length_penalty", length_penalty, least=0.0)
     penalties = _penalty(tf.range(1, max_length + 1), length_penalty)
     first_rows = tf.range(batch_size)[:, None] * beam_width
+    step, state = _scored(step, state, batch_size, scorers, rules)
+    most = sum(scorer.most for scorer in (scorers or {}).values())
 
     def body(index, last, scores, ids, done_scores, done_ids, state):
-        logits, state = step(tf.reshape(last, [-1]), state, index)
-        logits = tf.cast(logits, tf.float32)
+        logits, total, state = step(tf.reshape(last, [-1]), state, index)
         allowed = _allowed(logits, tf.reshape(ids, [-1, max_length]), index, rules)
         # No row gives the beam more than `beam_width` continuations.
         values, words = _top(allowed, min(beam_width, logits.shape[-1]))
-        values += tf.reshape(scores, [-1, 1]) - _log_total(logits)[:, None]
+        values += tf.reshape(scores, [-1, 1]) - total[:, None]
         each = values.shape[-1]
         scores, picked = tf.math.top_k(tf.reshape(values, [-1, beam_width * each]), beam_width)
         words = tf.gather(tf.reshape(words, [-1, beam_width * each]), picked, batch_dims=1)
@@ -231,8 +243,12 @@ def beam(
         done_scores, kept = tf.math.top_k(tf.concat([done_scores, final], axis=1), n_best)
         done_ids = tf.gather(tf.concat([done_ids, ids], axis=1), kept, batch_dims=1)
 
-        # Log-probability only falls and the penalty divides by most at the greatest length.
-        alive = ~ended & (scores > done_scores[:, -1:] * penalties[:, -1:])
+        # Log-probability only falls, scorers add so much at most, and the penalty divides by most
+        # at the greatest length.
+        hoped = scores
+        if most:
+            hoped += most * tf.cast(max_length - 1 - index, tf.float32)
+        alive = ~ended & (hoped > done_scores[:, -1:] * penalties[:, -1:])
         scores = tf.where(alive, scores, IMPOSSIBLE)
         last = tf.where(alive, words, PAD_ID)
         rows = tf.reshape(first_rows + parent, [-1])
@@ -257,14 +273,14 @@ def beam(
     return {"ids": ids, "scores": done_scores, "lengths": _lengths(ids)}
 
 
-def search(step, state, batch_size, max_length, **options):
+def search(step, state, batch_size, max_length, scorers=None, **options):
     """Searches by the method that the options name.
 
     `beam_width` or `n_best` mean `beam`; any of `temperature`, `top_k`, `top_p`, `seed` and
     `samples` mean `sample`; without these it is `greedy`. An option that is None is not given.
 
     Args:
-        step, state, batch_size, max_length: as in `greedy`.
+        step, state, batch_size, max_length, scorers: as in `greedy`.
         **options: the keyword arguments of one of the three.
 
     Raises:
@@ -290,7 +306,7 @@ def search(step, state, batch_size, max_length, **options):
             f"Received: {beams} and {draws}"
         )
     method = beam if beams else sample if draws else greedy
-    return method(step, state, batch_size, max_length, **options)
+    return method(step, state, batch_size, max_length, scorers, **options)
 
 
 def write_cells(cells, place, new):
@@ -321,16 +337,53 @@ SAMPLE_OPTIONS = _options(sample) - _options(greedy)
 ALL_OPTIONS = _options(greedy) | BEAM_OPTIONS | SAMPLE_OPTIONS
 
 
+def _scored(step, state, batch_size, scorers, rules):
+    """A step that gives logits in float32, what a score lacks of each row of them, and a state.
+
+    And the state that it begins with.
+    """
+
+    def bare(ids, state, index):
+        logits, state = step(ids, state, index)
+        logits = tf.cast(logits, tf.float32)
+        return logits, _log_total(logits), state
+
+    if not scorers:
+        return bare, state
+
+    def scored(ids, state, index):
+        theirs = state["scorers"]
+        logits, total, after = bare(ids, {k: v for k, v in state.items() if k != "scorers"}, index)
+        values, after["scorers"] = _added(scorers, theirs, ids, logits.shape[-1], rules)
+        values += logits - total[:, None]
+        return tf.where(values < LEAST, IMPOSSIBLE, values), tf.zeros_like(total), after
+
+    # Each hypothesis is an example of one beam to them.
+    theirs = {name: scorer.initial_state(batch_size) for name, scorer in scorers.items()}
+    return scored, {**state, "scorers": tf.nest.map_structure(lambda x: x[:, None], theirs)}
+
+
+def _added(scorers, states, ids, size, rules):
+    """What scorers add to each of `size` ids after those written last, and their new states."""
+    written = tf.where(ids == rules.start_id, PAD_ID, ids)[:, None]
+    candidates = tf.repeat(tf.range(size)[None], tf.shape(ids)[0], axis=0)
+    added, after = 0.0, {}
+    for name, scorer in scorers.items():
+        after[name] = scorer.advance(states[name], written)
+        more = scorer.score(after[name], candidates)[:, 0]
+        added += tf.where(tf.range(size) == rules.end_id, scorer.end(after[name]), more)
+    return added, after
+
+
 def _write(choose, step, state, rows, rules):
     """One answer per row, each id chosen for itself: ids and their log-probability."""
 
     def body(index, last, alive, ids, score, state):
-        logits, state = step(last, state, index)
-        logits = tf.cast(logits, tf.float32)
+        logits, total, state = step(last, state, index)
         allowed = _allowed(logits, ids, index, rules)
         last = choose(allowed, index)
         value = tf.gather(allowed, last, batch_dims=1)
-        score += tf.where(alive, value - _log_total(logits), 0.0)
+        score += tf.where(alive, value - total, 0.0)
         last = tf.where(alive & (value > IMPOSSIBLE), last, PAD_ID)
         alive = (last != PAD_ID) & (last != rules.end_id)
         return index + 1, last, alive, _put(ids, index, last), score, state

@@ -77,6 +77,12 @@ class MaskedLSTM(keras.layers.Layer):
             outputs.append(ops.flip(hidden[:length, 1], 0))
         return ops.transpose(ops.concatenate(outputs, axis=-1), (1, 0, 2)), last
 
+    def step(self, x, state):
+        """As `forward` of one direction, for one step `(batch, width)` and no loop around it."""
+        hidden, cell = state
+        recurrent = ops.cast(self.recurrent[0], x.dtype)
+        return _step(self.inputs[0](x) + ops.matmul(hidden, recurrent), cell)
+
     def call(self, x, padding_mask):
         return self.forward(x, padding_mask)[0]
 
@@ -118,9 +124,7 @@ def _run(inputs, recurrent, hidden, cell):
 
     def step(state, now):
         hidden, cell = state
-        forget, take, show, candidate = _gates(now + ops.matmul(hidden, recurrent))
-        cell = forget * cell + take * candidate
-        return show * ops.tanh(cell), cell
+        return _step(now + ops.matmul(hidden, recurrent), cell)
 
     hiddens, cells = _scan(step, (hidden, cell), inputs)
 
@@ -138,6 +142,13 @@ def _run(inputs, recurrent, hidden, cell):
         )
 
     return (hiddens, cells), gradient
+
+
+def _step(x, cell):
+    """The hidden state and the cell after a step, from what goes into its gates."""
+    forget, take, show, candidate = _gates(x)
+    cell = forget * cell + take * candidate
+    return show * ops.tanh(cell), cell
 
 
 def _gates(x):
@@ -229,6 +240,11 @@ class RecurrentBlock(keras.layers.Layer):
     def forward(self, x, padding_mask, state=None, training=None):
         x, state = self.lstm.forward(self.norm(x), padding_mask, state)
         return self.drop(x, training=training), state
+
+    def step(self, x, state):
+        """As `forward`, for one step `(batch, width)`; not for training."""
+        state = self.lstm.step(self.norm(x), state)
+        return state[0], state
 
     def call(self, x, padding_mask, training=None):
         return self.forward(x, padding_mask, training=training)[0]

@@ -339,9 +339,8 @@ def bonus_of(words, ids):
     state = {"place": tf.fill([1, 1], words.start)}
     total = 0.0
     for token in ids:
-        more, after = words.step(state, tf.constant([[token]]))
-        total += float(more[0, 0, 0])
-        state = {"place": after["place"][..., 0]}
+        total += float(words.score(state, tf.constant([[token]]))[0, 0, 0])
+        state = words.advance(state, tf.constant([[token]]))
     return total + float(words.end(state)[0, 0])
 
 
