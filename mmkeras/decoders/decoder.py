@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from mmkeras.decoders.scoring import ScoredHead, parted
-from mmkeras.decoders.search import search
+from mmkeras.decoders.search import count_followed, search
 from mmkeras.losses import TokenCrossentropy
 
 
@@ -96,7 +96,7 @@ class Decoder(ScoredHead):
                 f"decoder was built for. Received: max_length={max_length}"
             )
         scoring, options = parted(options)
-        beams = (options.get("beam_width") or 1) * (options.get("samples") or 1)
+        beams = count_followed(options)
         return search(
             functools.partial(self.step, beams=beams),
             self.initial_state(context, context_mask, length, beams),

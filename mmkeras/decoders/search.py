@@ -41,6 +41,7 @@ IMPOSSIBLE = -np.inf
 # What scorers add to an id that cannot come is less.
 LEAST = -1e29
 SPARED = ("context", "cache")
+BEAM_WIDTH = 4
 
 
 class _Rules(NamedTuple):
@@ -179,7 +180,7 @@ def beam(
     max_length,
     scorers=None,
     *,
-    beam_width=4,
+    beam_width=BEAM_WIDTH,
     n_best=1,
     length_penalty=0.6,
     min_length=0,
@@ -307,6 +308,13 @@ def search(step, state, batch_size, max_length, scorers=None, **options):
         )
     method = beam if beams else sample if draws else greedy
     return method(step, state, batch_size, max_length, scorers, **options)
+
+
+def count_followed(options):
+    """How many hypotheses of an example `search` follows at once with these options."""
+    if options.get("beam_width") or options.get("n_best"):
+        return options.get("beam_width") or BEAM_WIDTH
+    return options.get("samples") or 1
 
 
 def write_cells(cells, place, new):

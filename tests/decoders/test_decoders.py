@@ -155,3 +155,11 @@ def test_reads_a_cache_whose_cost_does_not_grow(inputs):
     products = [op for op in graph.graph.get_operations() if op.type == "MatMul"]
     rows = {op.outputs[0].shape[0] for op in products}
     assert rows == {3}
+
+
+def test_several_answers_need_no_beam_width(kind, inputs):
+    _, context, mask = inputs
+    decoder = make(kind)
+    found = decoder.answer(context, mask, n_best=2)
+    expected = decoder.answer(context, mask, n_best=2, beam_width=4)
+    np.testing.assert_array_equal(found["ids"], expected["ids"])
