@@ -157,6 +157,15 @@ _HOMES = {
     "streaming": ("Stream",),
     "task": ("Task", "load_model"),
     "training": ("StopOnNaN", "precompute", "self_critical", "split_frozen"),
+    "word_vectors": (
+        "count_tokens",
+        "glove",
+        "glove_pairs",
+        "read_word_vectors",
+        "skip_gram",
+        "skip_gram_pairs",
+        "write_word_vectors",
+    ),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME)

@@ -22,6 +22,7 @@ ALLOWED = {
     "heads": {"layers", "losses"},
     "fusion": {"layers"},
     "task": set(),
+    "word_vectors": set(),
     "assembly": {"fusion", "preprocessing", "task"},
     "builders": {"assembly", "decoders", "encoders", "heads", "preprocessing"},
     "training": {"assembly", "data", "preprocessing", "task"},
