@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import mmkeras as mm
-from mmkeras import builders
+from mmkeras.builders import speech
 from mmkeras.encoders import AudioEncoder
 from mmkeras.layers.conformer import RotaryBlock
 from mmkeras.layers.subsampling import Subsampling
@@ -48,7 +48,7 @@ def recognizer(decoder="ctc", streams=False, tokenizer=LETTERS, **options):
     keras.utils.set_random_seed(7)
     options = {"encoder": encoder(2 if streams else None), "size": "tiny", "dropout": 0} | options
     options = {"sequence_length": 12, "audio": field(streams)} | options
-    with mock.patch.dict(builders.SPEECH_SIZES, tiny=(16, 1, 2)):
+    with mock.patch.dict(speech.SIZES, tiny=(16, 1, 2)):
         task = mm.speech_to_text(tokenizer, decoder=decoder, **options)
     head = task.get_layer("transcript")
     _loosen(task, getattr(head, "ctc", head))
