@@ -24,6 +24,8 @@ bench: $(READY)  ## Speed, one JSON line each
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/audio.py --huggingface-python $(HF)
 	$(BIN)/python benchmarks/speech_training.py --huggingface-python $(HF)
+	$(BIN)/python benchmarks/recognition.py
+	$(BIN)/python benchmarks/streaming.py
 	$(BIN)/python benchmarks/fusion.py
 
 $(READY): requirements.txt pyproject.toml

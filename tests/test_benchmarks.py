@@ -8,10 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TORCH = all(importlib.util.find_spec(name) for name in ("torch", "transformers"))
 NO_PYTHON = ["--huggingface-python", "no-such-python"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unoptimized():
+    """Optimizing graphs that run once takes longer than running them."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
 
 
 @pytest.fixture
@@ -57,6 +66,19 @@ def test_audio(run):
 def test_speech_training(run):
     result = run("speech_training.py", "--rounds", "1", *NO_PYTHON)
     assert result["ratio"] is None
+    assert 0 < result["padding"] < result["padding_unsorted"] < 1
+
+
+def test_recognition(run):
+    result = run("recognition.py", "--rounds", "1")
+    assert result["real_time_factor_greedy_1"] > 0
+    assert result["real_time_factor_greedy_16"] > 0
+
+
+def test_streaming(run):
+    result = run("streaming.py", "--rounds", "1")
+    for name in ("greedy", "export_greedy"):
+        assert 0 < result[f"{name}_p50_ms"] <= result[f"{name}_p99_ms"]
 
 
 def test_input(run):
