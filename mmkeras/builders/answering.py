@@ -139,7 +139,7 @@ def multimodal_question_answering(
 def _answering(name, tokenizer, answers, inputs, encoder, size, dropout, **options):
     width, _, _ = check_size(size, parts.SIZES)
     question = parts.text_field(tokenizer)
-    encoder = parts.text_encoder(encoder, question.tokenizer, size, dropout, "question")
+    encoder = parts.text_encoder(encoder, question.tokenizer, size, dropout, "question_encoder")
     inputs = {**inputs, "question": (question, encoder)}
     targets = {"answer": parts.answer(answers, size, dropout)}
     return assemble(inputs, targets, width, dropout, name=name, **options)

@@ -40,7 +40,7 @@ def text_classification(
     """
     width, _, _ = check_size(size, parts.SIZES)
     text = parts.text_field(tokenizer)
-    encoder = parts.text_encoder(encoder, text.tokenizer, size, dropout, "text", vectors)
+    encoder = parts.text_encoder(encoder, text.tokenizer, size, dropout, "text_encoder", vectors)
     targets = {"label": parts.answer(classes, size, dropout, "label")}
     return assemble({"text": (text, encoder)}, targets, width, dropout, name="text_classification")
 
