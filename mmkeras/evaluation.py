@@ -1,11 +1,13 @@
 """How good a task's answers are on records that it was not trained on."""
 
+import collections
+
 import keras
 import numpy as np
 
 from mmkeras.data import dataset
-from mmkeras.metrics import CiderD, caption_scores, speech_scores
-from mmkeras.preprocessing import Preprocessor
+from mmkeras.metrics import CiderD, answer_scores, caption_scores, class_scores, speech_scores
+from mmkeras.preprocessing import Preprocessor, most_common
 
 
 def evaluate(task, records, batch_size=32, progress=True, **options):
@@ -14,7 +16,8 @@ def evaluate(task, records, batch_size=32, progress=True, **options):
     Args:
         task: A Task with one text target.
         records: Columns of its inputs, and of its target: a list of references per record, or one
-            transcript; of transcripts also `speaker`, for a table by speaker.
+            transcript, answer or label. Scores are also told by `speaker` of transcripts, and by
+            `question_type` and `answer_type` of answers, where there are such columns.
         batch_size: Records at once.
         progress: Whether to show a progress bar.
         **options: Of the search, such as `beam_width=4`, see `mmkeras.decoders.search.search`.
@@ -22,7 +25,8 @@ def evaluate(task, records, batch_size=32, progress=True, **options):
     Returns:
         The scores, and the answers, a list. Scores of captions are as `mm.caption_scores` gives
         them, with "CIDEr-D shuffled": the score when each caption is held against another record's
-        references. Scores of transcripts are as `mm.speech_scores` gives them.
+        references. Scores of transcripts are as `mm.speech_scores` gives them, of answers to
+        questions as `mm.answer_scores`, of classes as `mm.class_scores`.
 
     Raises:
         ValueError: if the task has not just one target, or there is no record.
@@ -41,7 +45,7 @@ def evaluate(task, records, batch_size=32, progress=True, **options):
             f"`task` should have one target. Received: targets {sorted(task.preprocessor.targets)}"
         )
     (target,) = task.preprocessor.targets
-    inputs = {name: records[name] for name in task.preprocessor.inputs}
+    inputs = {name: records[name] for name in task.preprocessor.inputs if name in records}
     rows = len(records[target])
     bar = keras.utils.Progbar(rows, verbose=int(progress))
     answers = []
@@ -61,7 +65,61 @@ def _as_speech(answers, target, records):
     return speech_scores(answers, records[target], records.get("speaker"))
 
 
-SCORES = {"captions": _as_captions, "speech": _as_speech}
+def _as_answers(answers, target, records):
+    kinds = (records.get(name) for name in ("question_type", "answer_type"))
+    return answer_scores(answers, records[target], *kinds)
+
+
+def _as_labels(answers, target, records):
+    # Of questions what counts is which kind of them fails, of classes which class.
+    if "question" in records or not all(isinstance(given, str) for given in records[target]):
+        return _as_answers(answers, target, records)
+    return class_scores(answers, records[target])
+
+
+SCORES = {
+    "answers": _as_answers,
+    "captions": _as_captions,
+    "labels": _as_labels,
+    "speech": _as_speech,
+}
+
+
+def without(task, records, batch_size=32, progress=True, **options):
+    """How good a task's answers are with each of its optional inputs removed.
+
+    A score that does not fall tells that the task does not look at that input.
+
+    Args:
+        task, records, batch_size, progress, **options: As in `evaluate`.
+
+    Returns:
+        `{name: scores}`, first of all inputs, under `""`, then without each input that may be
+        missing.
+
+    Raises:
+        ValueError: as `evaluate`, or if no input may be missing.
+
+    Example:
+
+    ```python
+    import mmkeras as mm
+
+    for name, scores in mm.without(model, test).items():
+        print(f"without {name}" if name else "with all", scores["accuracy"])
+    ```
+    """
+    optional = [name for name, field in task.preprocessor.inputs.items() if field.optional]
+    if not optional:
+        raise ValueError(
+            "`task` should have an input that is `optional=True`. "
+            f"Received: inputs {sorted(task.preprocessor.inputs)}"
+        )
+    found = {}
+    for name in ("", *optional):
+        rest = {key: column for key, column in records.items() if key != name}
+        found[name], _ = evaluate(task, rest, batch_size, progress, **options)
+    return found
 
 
 def baselines(train, test, field, seed=0):
@@ -92,6 +150,40 @@ def baselines(train, test, field, seed=0):
         name: (caption_scores(captions, test["caption"]), captions)
         for name, captions in {"ignores the image": constant, "memorises": nearest}.items()
     }
+
+
+def answer_baselines(train, test):
+    """What answering without looking reaches on the same test questions.
+
+    Args:
+        train, test: Records with `question` and `answer`, a string or those of several people.
+
+    Returns:
+        `{name: scores}` as `mm.evaluate` gives them: "most frequent answer" of all training
+        questions; "most frequent answer to the question", where training asked the same, or else
+        to its `question_type`, where there is such a column.
+    """
+    kinds = ["question", *["question_type"] * ("question_type" in train)]
+    (always,) = most_common(train["answer"], 1)
+    usual = {}
+    for kind in reversed(kinds):
+        asked = collections.defaultdict(list)
+        for value, answer in zip(train[kind], train["answer"], strict=True):
+            asked[value].append(answer)
+        usual[kind] = {value: most_common(answers, 1)[0] for value, answers in asked.items()}
+    rows = len(test["question"])
+    by_question = [
+        next(
+            (usual[kind][value] for kind in kinds if (value := test[kind][row]) in usual[kind]),
+            always,
+        )
+        for row in range(rows)
+    ]
+    answered = {
+        "most frequent answer": [always] * rows,
+        "most frequent answer to the question": by_question,
+    }
+    return {name: _as_answers(answers, "answer", test) for name, answers in answered.items()}
 
 
 def _thumbnails(images, field):

@@ -67,6 +67,7 @@ def task():
     fields = types.SimpleNamespace(
         inputs={"audio": Recording()},
         targets={"transcript": Text(WORDS, 9)},
+        tensors=lambda raw: raw,
     )
     return types.SimpleNamespace(
         name="speech_to_text",
@@ -75,7 +76,6 @@ def task():
         trainable_weights=model.trainable_weights,
         count_params=model.count_params,
         raw_tensors=lambda columns: columns,
-        preprocess=lambda raw: raw,
         context=lambda inputs: {"transcript": {"context": tf.zeros([1, 10, 4])}},
         get_layer=lambda name: Head(),
         infer=lambda inputs, **options: {"transcript": HEARD[: len(inputs["audio"])]},
