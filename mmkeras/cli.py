@@ -43,12 +43,18 @@ def _parser():
         help="answer from raw files",
         description="Answer from raw files: one option per input of the model, such as --image.",
         usage="mmkeras infer MODEL --image FILE [FILE ...] [--beam-width N] [--json]",
-        epilog="The file - is standard input. A recording in it, a WAV or 16-bit samples at the "
-        "model's rate, is written down while it comes, by a model that can listen to streams.",
+        epilog="The file - is standard input. A recording in it, a WAV or 16-bit samples without a "
+        "header, is written down while it comes, by a model that can listen to streams.",
     )
     infer.add_argument("model", help="a .keras file or an export")
     infer.add_argument("--beam-width", type=int, help="beam search (.keras files only)")
     infer.add_argument("--json", action="store_true", help="print JSON, one object per example")
+    infer.add_argument(
+        "--rate",
+        type=int,
+        help="samples a second of a recording on standard input that has no header; else the "
+        "model's",
+    )
     infer.set_defaults(run=_infer)
 
     export = commands.add_parser("export", help="write a SavedModel for TF Serving")
@@ -79,7 +85,9 @@ def _infer(args, rest):
             )
         options["beam_width"] = args.beam_width
     if ["-"] in records.values():
-        return _infer_input(model, records, options, args.json)
+        return _infer_input(model, records, options, args)
+    if args.rate is not None:
+        raise ValueError("--rate is for a recording on standard input, such as --audio -")
     answers = model.infer(_as_wav(model, records), **options)
     for row in range(len(next(iter(answers.values())))):
         given = {name: values[row] for name, values in records.items()}
@@ -92,29 +100,45 @@ def _infer(args, rest):
     return 0
 
 
-def _infer_input(model, records, options, as_json):
+def _infer_input(model, records, options, args):
     """Answers from standard input."""
     if len(records) > 1:
         raise ValueError("Standard input should be the only input of the model")
     (name,) = records
-    field = None if isinstance(model, mmkeras.Export) else model.preprocessor.inputs.get(name)
-    if not hasattr(field, "pieces"):
-        contents = _as_wav(model, {name: [sys.stdin.buffer.read()]})
-        answers = model.infer(contents, **options)
+    file, given = sys.stdin.buffer, {name: "-"}
+    field, stream = _ears(model, name, args.rate, options)
+    if field is None and args.rate is not None:
+        raise ValueError(f"--rate is for a recording. Received: --{name}")
+    if stream is not None:
+        return _listen(stream, field.pieces(file, args.rate), given if args.json else None)
+    if field is None:
+        contents = _as_wav(model, {name: [file.read()]})
     else:
-        pieces = field.pieces(sys.stdin.buffer)
-        try:
-            stream = mmkeras.Stream(model, **options)
-        except ValueError:
-            # What is no good for both is told by the next line.
-            samples = np.concatenate(list(pieces))
-            answers = model.infer({name: [(samples, field.sample_rate)]}, **options)
-        else:
-            return _listen(stream, pieces, {name: "-"} if as_json else None)
+        samples = np.concatenate([np.zeros(0, np.float32), *field.pieces(file, args.rate)])
+        contents = {name: [field.load((samples, field.sample_rate))]}
+    answers = model.infer(contents, **options)
     answer = {key: values[0] for key, values in answers.items()}
     texts = [value for value in answer.values() if isinstance(value, str)]
-    print(json.dumps({name: "-"} | answer, ensure_ascii=False) if as_json else "\t".join(texts))
+    print(json.dumps(given | answer, ensure_ascii=False) if args.json else "\t".join(texts))
     return 0
+
+
+def _ears(model, name, rate, options):
+    """The field that hears the input `name` and the stream that listens to it, None without."""
+    if isinstance(model, mmkeras.Export):
+        if "stream_init" in model.signatures and f"{name}_bytes" in model.specs():
+            stream = model.stream()
+            return mmkeras.Audio(stream.sample_rate), stream
+        # What has no streams does not tell at which rate it hears.
+        return None if rate is None else mmkeras.Audio(rate), None
+    field = model.preprocessor.inputs.get(name)
+    if not hasattr(field, "pieces"):
+        return None, None
+    try:
+        return field, mmkeras.Stream(model, **options)
+    except ValueError:
+        # What is no good for both is told by `infer`.
+        return field, None
 
 
 def _listen(stream, pieces, given=None):
@@ -187,7 +211,8 @@ def _describe(task):
     yield "task", task.name
     for name, field in task.preprocessor.inputs.items():
         tensor = task.input[name]
-        yield f"input {name}", f"{type(field).__name__} {tensor.shape[1:]} {tensor.dtype}"
+        lacks = ", may be missing" if field.optional else ""
+        yield f"input {name}", f"{type(field).__name__} {tensor.shape[1:]} {tensor.dtype}{lacks}"
     for name, field in task.preprocessor.targets.items():
         head = task.get_layer(name)
         yield f"target {name}", f"{type(field).__name__} from {type(head).__name__}"
@@ -198,6 +223,8 @@ def _describe(task):
                 f"{tokenizer.vocabulary_size} ({type(tokenizer).__name__})",
             )
             yield f"longest {name}", f"{field.sequence_length} tokens"
+        if hasattr(field, "classes"):
+            yield f"classes of {name}", f"{len(field.classes)}, such as {field.classes[:5]}"
     trained = sum(w.shape.num_elements() for w in task.trainable_weights)
     yield "parameters", f"{task.count_params():,}, of which {trained:,} are trained"
 

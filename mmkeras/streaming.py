@@ -120,7 +120,8 @@ class Stream:
     def signatures(self):
         """What an export serves: `{name: (function of a dict of tensors, its specs)}`.
 
-        - `stream_init`: `sample_rate` `(batch,)`, as a check -> the state
+        - `stream_init`: `sample_rate` `(batch,)`, that of the samples to come as a check, or 0 ->
+          the state, of which `sample_rate` says how they have to come
         - `stream_step`: `samples` `(batch, any)` and the state -> what `step` gives and the state
         - `stream_end`: the state -> what `end` gives
         """
@@ -128,21 +129,21 @@ class Stream:
         samples = {"samples": tf.TensorSpec([None, None], tf.float32, name="samples")}
         return {
             "stream_init": (self._served_init, rate),
-            "stream_step": (self._served_step, {**samples, **self.signature}),
-            "stream_end": (self.end_graph, self.signature),
+            "stream_step": (self._served_step, samples | rate | self.signature),
+            "stream_end": (self.end_graph, rate | self.signature),
         }
 
     def _served_init(self, raw):
         rate, right = raw["sample_rate"], self.field.sample_rate
-        message = f"`sample_rate` should be {right}: a stream is not resampled"
-        with tf.control_dependencies(
-            [tf.debugging.Assert(tf.reduce_all(rate == right), [message])]
-        ):
-            return self._flat(self._first(tf.size(rate)))
+        message = f"`sample_rate` should be {right}, or 0 to ask: a server resamples no stream"
+        good = tf.reduce_all((rate == right) | (rate == 0))
+        with tf.control_dependencies([tf.debugging.Assert(good, [message])]):
+            state = self._flat(self._first(tf.size(rate)))
+        return state | {"sample_rate": tf.fill([tf.size(rate)], right)}
 
     def _served_step(self, raw):
         heard, state = self.step_graph(raw["samples"], raw)
-        return heard | state
+        return heard | state | {"sample_rate": tf.identity(raw["sample_rate"])}
 
     def _advanced(self, frames, state):
         def listen():

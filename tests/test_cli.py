@@ -5,11 +5,21 @@ import types
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 import tones
 from PIL import Image
 
 import mmkeras as mm
 from mmkeras.cli import main
+from mmkeras.preprocessing.resampling import resample
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unoptimized():
+    """Optimizing graphs that run once takes longer than running them."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +50,19 @@ def speech(tmp_path_factory):
     return folder
 
 
+EXPORTED = {"export": "whole.keras", "stream_export": "streams.keras"}
+
+
 @pytest.fixture
 def model_path(request, speech):
-    """Path of a model; the export is made when it is first needed."""
+    """Path of a model; an export is made when it is first needed."""
     path = speech / request.param
-    if request.param == "export" and not path.exists():
-        mm.export(mm.load_model(speech / "whole.keras"), path, beam_width=None)
+    if request.param in EXPORTED and not path.exists():
+        mm.export(mm.load_model(speech / EXPORTED[request.param]), path, beam_width=None)
     return path
+
+
+MODELS = ["streams.keras", "whole.keras", "export", "stream_export"]
 
 
 class Pipe(io.BytesIO):
@@ -64,7 +80,7 @@ def said(arguments, capsys, monkeypatch=None, given=b""):
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("model_path", ["streams.keras", "whole.keras", "export"], indirect=True)
+@pytest.mark.parametrize("model_path", MODELS, indirect=True)
 def test_recordings_need_not_be_wav(model_path, speech, capsys, monkeypatch):
     command = ["infer", model_path, "--audio"]
     lines = said([*command, speech / "a.flac", speech / "a.wav"], capsys).splitlines()
@@ -80,12 +96,26 @@ def test_recordings_need_not_be_wav(model_path, speech, capsys, monkeypatch):
     answer = json.loads(shown)
     assert set(answer) == {"audio", "transcript", "score"}
     assert answer["transcript"] == text
-    if model_path.name != "export":
-        # An export does not tell at which rate it hears; a model does.
-        assert said([*command, "-"], capsys, monkeypatch, SOUND.tobytes()) == f"{text}\n"
+    # An export without streams does not tell at which rate it hears; all others do.
+    rate = ["--rate", tones.RATE] if model_path.name == "export" else []
+    assert said([*command, "-", *rate], capsys, monkeypatch, SOUND.tobytes()) == f"{text}\n"
 
 
-def test_what_is_certain_is_written_at_once(speech, capsys, monkeypatch):
+@pytest.mark.parametrize("model_path", ["streams.keras", "stream_export"], indirect=True)
+def test_standard_input_may_have_another_rate(model_path, speech, capsys, monkeypatch):
+    twice = np.int16(2**15 * resample(SOUND / np.float32(2**15), tones.RATE, 16000))
+    command = ["infer", model_path, "--audio"]
+    soundfile.write(speech / "b.wav", twice, 16000)
+    _, text = said([*command, speech / "b.wav"], capsys).rstrip("\n").split("\t")
+    assert len(text) > 2
+    piped = (speech / "b.wav").read_bytes()
+    assert said([*command, "-"], capsys, monkeypatch, piped) == f"{text}\n"
+    raw = said([*command, "-", "--rate", 16000], capsys, monkeypatch, twice.tobytes())
+    assert raw == f"{text}\n"
+
+
+@pytest.mark.parametrize("model_path", ["streams.keras", "stream_export"], indirect=True)
+def test_what_is_certain_is_written_at_once(model_path, speech, capsys, monkeypatch):
     seen = []
 
     class Watched(Pipe):
@@ -97,7 +127,7 @@ def test_what_is_certain_is_written_at_once(speech, capsys, monkeypatch):
 
     pipe = Watched((speech / "a.wav").read_bytes())
     monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=pipe))
-    assert main(["infer", str(speech / "streams.keras"), "--audio", "-"]) == 0
+    assert main(["infer", str(model_path), "--audio", "-"]) == 0
     text = "".join(seen) + capsys.readouterr().out
     heard = SOUND[: (5 * 1001 - 44) // 2]
     model = mm.load_model(speech / "streams.keras")
@@ -145,6 +175,12 @@ def test_inspect_of_speech(model_path, lines, capsys):
         ("streams.keras", ["--audio", "-"], b"RIFF1234WAVE", "a WAV without a whole `fmt `"),
         ("streams.keras", ["--audio", "-", "--text", "a"], b"", "should be the only input"),
         ("streams.keras", ["--sound", "-"], b"", "with the names ['audio']"),
+        ("stream_export", ["--sound", "-"], b"", "with the names ['audio']"),
+        ("stream_export", ["--audio", "-"], b"", "Received: nothing"),
+        ("stream_export", ["--audio", "-", "--rate", "9"], b"0", "Received: rate=9"),
+        ("export", ["--audio", "-", "--rate", "0"], b"0", "Received: sample_rate=0"),
+        ("export", ["--sound", "-", "--rate", "8000"], b"00", "with the names ['audio']"),
+        ("whole.keras", ["--audio", "a.wav", "--rate", "8000"], b"", "on standard input"),
         ("streams.keras", ["--audio", __file__], b"", "not a WAV file"),
         ("export", ["--audio", "none.flac"], b"", "none.flac"),
     ],

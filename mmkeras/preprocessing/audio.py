@@ -80,7 +80,7 @@ class Audio(Field):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.sample_rate = _check_rate(sample_rate)
+        self.sample_rate = wav.check_rate("sample_rate", sample_rate)
         if features not in ("log_mel", "waveform"):
             raise ValueError(
                 '`features` should be one of ["log_mel", "waveform"]. '
@@ -213,21 +213,22 @@ class Audio(Field):
         frames, tail = log_mel_chunk(samples, tail, self.sample_rate, self.bands)
         return self._normalized(_scaled(frames)), tail
 
-    def pieces(self, file):
+    def pieces(self, file, rate=None):
         """A recording from a pipe -> its samples at the field's rate, as soon as they are there.
 
         Args:
-            file: open for reading bytes: a WAV at the field's rate, whatever its header says of
-                its length, or without a header 16-bit samples of one channel at that rate. WAV of
-                another rate or format, FLAC and OGG come as one piece, when `file` has ended.
+            file: open for reading bytes: a WAV, whatever its header says of its length, or without
+                a header 16-bit samples of one channel. FLAC, OGG and WAV of formats that only
+                soundfile reads come as one piece, when `file` has ended.
+            rate: samples a second of a recording without a header; None for the field's.
 
         Yields:
             float32 arrays `(samples,)`.
 
         Raises:
-            ValueError: when nothing comes, or it is no recording.
+            ValueError: when nothing comes, it is no recording, or `rate` is none.
         """
-        return pipes.pieces(file, self)
+        return pipes.pieces(file, self, rate)
 
     def load(self, value):
         """A recording that a person gives -> the bytes of a WAV that the graph decodes.
@@ -339,15 +340,6 @@ class Audio(Field):
         if fault:
             raise ValueError(f"it is {fault}")
         return first, last
-
-
-def _check_rate(rate):
-    if not isinstance(rate, int) or not wav.LOWEST_RATE <= rate <= wav.HIGHEST_RATE:
-        raise ValueError(
-            f"`sample_rate` should be a whole number from {wav.LOWEST_RATE} to {wav.HIGHEST_RATE}. "
-            f"Received: sample_rate={rate!r}"
-        )
-    return rate
 
 
 def _check_normalization(normalization, features, width):

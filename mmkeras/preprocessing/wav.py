@@ -105,6 +105,16 @@ def _at_least_one(number):
 # Python's side.
 
 
+def check_rate(name, rate):
+    """Refuses what cannot be a rate, as the argument `name`."""
+    if not isinstance(rate, int) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise ValueError(
+            f"`{name}` should be a whole number from {LOWEST_RATE} to {HIGHEST_RATE}. "
+            f"Received: {name}={rate!r}"
+        )
+    return rate
+
+
 def read_header(raw):
     """The `Header` of a file, of which no more than that is looked at.
 

@@ -1,5 +1,7 @@
 """Loading an export: raw values in, answers out, without the Task that wrote it."""
 
+import functools
+import json
 import os
 import re
 from pathlib import Path
@@ -7,6 +9,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+
+from mmkeras.serving.listening import ExportStream
+
+
+# Where an export keeps what it was asked when it was written.
+GOLDEN = Path("assets.extra", "golden.json")
 
 
 class Export:
@@ -43,6 +51,14 @@ class Export:
             ) from None
         self.signatures = sorted(self._model.signatures)
 
+    @functools.cached_property
+    def optional(self):
+        """Names of the inputs that an example may lack, as its golden requests' file says."""
+        try:
+            return json.loads((self.path / GOLDEN).read_text(encoding="utf-8"))["optional"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+
     def specs(self, signature="serving_default"):
         """What a signature takes: a dict of `tf.TensorSpec` by name, `(batch, ...)`."""
         if signature not in self.signatures:
@@ -56,12 +72,21 @@ class Export:
         answers = self._model.signatures[signature](**raw)
         return {name: answers[name].numpy() for name in sorted(answers)}
 
+    def stream(self):
+        """Its streams, an `ExportStream`.
+
+        Raises:
+            ValueError: if it has none.
+        """
+        return ExportStream(self)
+
     def infer(self, records, signature="serving_default", batch_size=32):
         """Raw values -> answers, as Python values.
 
         Args:
             records: A dict of lists by input name. Where the signature takes `NAME_bytes`, the
-                input `NAME` is a list of paths or of the bytes of files.
+                input `NAME` is a list of paths or of the bytes of files. An optional input may be
+                left out, or be None or empty in some examples.
             signature: `"serving_default"`, `"nbest"`, `"explain"` or `"timestamps"`.
             batch_size: How many examples go through the graph at once.
 
@@ -72,7 +97,7 @@ class Export:
             ValueError: naming the input that is missing, or the row that cannot be read.
         """
         specs = self.specs(signature)
-        columns = _columns(records, specs)
+        columns = _columns(records, specs, self.optional)
         rows = len(next(iter(columns.values())))
         parts = []
         # Like this an empty list gives empty answers and not an error.
@@ -126,28 +151,41 @@ def _tensor(values, spec):
     return tf.constant(values, spec.dtype)
 
 
-def _columns(records, specs):
+def _columns(records, specs, optional):
     """Lists by input name -> lists of raw values by the names of a signature."""
     keys = {key.removesuffix("_bytes"): key for key in specs}
-    if not isinstance(records, dict) or set(records) != set(keys):
+    names = set(records) if isinstance(records, dict) else None
+    if not names or not set(keys) - set(optional) <= names <= set(keys):
         received = sorted(records) if isinstance(records, dict) else type(records).__name__
+        more = f", of which {optional} may be left out" if optional else ""
         raise ValueError(
-            f"`records` should be a dict of lists by input name, with the names {sorted(keys)}. "
-            f"Received: {received}"
+            f"`records` should be a dict of lists by input name, with the names {sorted(keys)}"
+            f"{more}. Received: {received}"
         )
-    columns = {}
     for name, values in records.items():
         if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
             raise ValueError(
                 f"`records[{name!r}]` should be a list, one value per example. "
                 f"Received: {type(values).__name__}"
             )
-        files = keys[name] != name
-        columns[keys[name]] = _read(name, values) if files else list(values)
     lengths = {name: len(values) for name, values in records.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"All inputs should be equally long. Received lengths: {lengths}")
+    columns = {}
+    for name, key in keys.items():
+        values = records.get(name, [None] * len(next(iter(records.values()))))
+        if name in optional:
+            values = [_absent(specs[key]) if _is_missing(value) else value for value in values]
+        columns[key] = _read(name, values) if key != name else list(values)
     return columns
+
+
+def _is_missing(value):
+    return value is None or (isinstance(value, (str, bytes)) and not value)
+
+
+def _absent(spec):
+    return b"" if spec.dtype == tf.string else np.full(spec.shape[1:], np.nan, "float32")
 
 
 def _read(name, values):

@@ -57,7 +57,39 @@ def test_without_a_header_they_are_16_bits():
     )
 
 
-@pytest.mark.parametrize("options", [{"rate": 16000}, {"subtype": "ALAW"}, {"kind": "FLAC"}])
+@pytest.mark.parametrize("rate", [1000, 7999, 44100])
+def test_other_rates_are_heard_while_they_come(rate):
+    sound = np.random.default_rng(1).uniform(-0.9, 0.9, 4 * rate)
+    raw = file_of(sound, rate)
+    pieces = list(FIELD.pieces(io.BytesIO(raw)))
+    assert len(pieces) > 1
+    np.testing.assert_allclose(np.concatenate(pieces), FIELD.signal(raw), atol=1e-5)
+
+
+def test_of_another_rate_what_is_heard_does_not_wait_for_the_end():
+    raw = file_of(np.zeros(24000), 16000)
+
+    class Endless(Pipe):
+        def read1(self, size=-1):
+            more = super().read1(size)
+            assert more, "the end was asked for"
+            return more
+
+    pieces = FIELD.pieces(Endless(raw))
+    assert sum(len(next(pieces)) for _ in range(5)) > 5000
+
+
+def test_the_rate_of_samples_without_a_header():
+    samples = np.arange(-3000, 3000, dtype="<i2").tobytes()
+    pieces = FIELD.pieces(Pipe(samples), rate=16000)
+    wanted = mm.Audio(16000).pieces(Pipe(samples))
+    expected = FIELD.load((np.concatenate(list(wanted)), 16000))
+    np.testing.assert_allclose(np.concatenate(list(pieces)), FIELD.signal(expected), atol=1e-5)
+    with pytest.raises(ValueError, match="`rate` should be a whole number from 1000 to 384000"):
+        next(FIELD.pieces(Pipe(samples), rate=100))
+
+
+@pytest.mark.parametrize("options", [{"subtype": "ALAW"}, {"kind": "FLAC"}])
 def test_others_come_at_once(options):
     raw = file_of(**options)
     (samples,) = heard(raw)
@@ -71,6 +103,7 @@ def test_others_come_at_once(options):
         (b"RIFF....WAVE", "a WAV without a whole `fmt ` chunk"),
         (file_of()[:30], "it is a WAV of format 1 and 0 bits"),
         (file_of(np.full(10, np.nan), subtype="FLOAT"), "NaN or infinite"),
+        (file_of(rate=100), "The recording is a WAV of 100 Hz; from 1000 to 384000 can be read"),
     ],
 )
 def test_what_is_no_recording(raw, message):

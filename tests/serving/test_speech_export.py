@@ -22,9 +22,10 @@ def _unoptimized():
 
 @pytest.fixture(scope="module")
 def task():
-    """A recognizer of streams with a language model."""
+    """A recognizer of streams with a neural language model."""
     task = tones.recognizer(streams=True)
-    language = mm.NgramLanguageModel.train(tones.TEXTS, tones.LETTERS, order=2)
+    language = mm.LSTMLanguageModel(tones.LETTERS.vocabulary_size, width=8)
+    language.build((None, None))
     task.get_layer("transcript").set_language_model(language)
     return task
 
@@ -99,6 +100,19 @@ def test_streams_are_the_whole(task, served):
 
 def _tensors(values):
     return {name: tf.constant(value) for name, value in values.items()}
+
+
+def test_streams_of_an_export_are_those_of_its_task(task, served):
+    stream, own = served.stream(), mm.Stream(task, **OPTIONS)
+    assert (stream.target, stream.sample_rate) == ("transcript", tones.RATE)
+    sounds = np.stack([tones.samples(0.3, 5), tones.samples(0.3, 4)])
+    state, kept = stream.initial_state(2), own.initial_state(2)
+    for samples in np.split(sounds, [900, 900, 2000], axis=1):
+        heard, state = stream.step(samples, state)
+        expected, kept = own.step(samples, kept)
+        assert heard == expected
+    assert stream.end(state)["transcript"] == own.end(kept)["transcript"]
+    assert stream.end(state)["score"] == pytest.approx(own.end(kept)["score"], rel=1e-4)
 
 
 def test_a_stream_of_another_rate_is_refused(served):
