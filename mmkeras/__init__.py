@@ -22,6 +22,7 @@ _HOMES = {
     ),
     "data": (
         "dataset",
+        "folds",
         "hold_out",
         "read",
         "read_an4",

@@ -1,7 +1,7 @@
 """Data: readers of standard layouts, the built-in world, and records made into batches."""
 
 from mmkeras.data.dataset import dataset
-from mmkeras.data.holding_out import hold_out
+from mmkeras.data.holding_out import folds, hold_out
 from mmkeras.data.labelled import (
     read_image_folder,
     read_labelled_text,
@@ -28,6 +28,7 @@ from mmkeras.data.world import world
 
 __all__ = [
     "dataset",
+    "folds",
     "hold_out",
     "read",
     "read_an4",

@@ -38,16 +38,60 @@ def hold_out(records, share, by="speaker", seed=0):
     if any(isinstance(value, list) for value in column):
         raise ValueError(f"`by` should name a column without lists. Received: by={by!r}")
     held = _held_values(column, share, seed)
-    rows = [row for row, value in enumerate(column) if value in held]
-    if not 0 < len(rows) < len(column):
+    if not 0 < sum(value in held for value in column) < len(column):
         raise ValueError(
             f"`share` should hold out some of {len(set(column))} values of {by!r} and leave some. "
             f"Received: share={share!r}"
         )
-    others = [row for row, value in enumerate(column) if value not in held]
+    return _parted(records, [value in held for value in column])
+
+
+def folds(records, count, by=None, seed=0):
+    """Parts records in so many, and holds out each part once: k-fold cross-validation.
+
+    Args:
+        records: dict of equally long lists by name.
+        count: how many parts, of sizes that differ by one at most.
+        by: a column whose values are not divided, such as `"speaker"`, of which the parts then
+            have equally many; None parts the records as they are.
+        seed: whole number, of the parts.
+
+    Yields:
+        `(rest, held out)`, records in their order.
+
+    Raises:
+        ValueError: there is no such column, or not so many records or values.
+
+    Example:
+
+    >>> texts = {"text": ["a", "b", "c", "d"], "label": ["0", "1", "0", "1"]}
+    >>> [held["text"] for _, held in folds(texts, 2)]
+    [['b', 'c'], ['a', 'd']]
+    """
+    if by is not None and by not in records:
+        raise ValueError(f"`by` should be one of {sorted(records)}. Received: by={by!r}")
+    rows = range(len(next(iter(records.values()))))
+    column = list(rows) if by is None else list(records[by])
+    values = sorted(set(column), key=str)
+    if not (isinstance(count, int) and 2 <= count <= len(values)):
+        raise ValueError(
+            f"`count` should be from 2 to {len(values)}, as many as there are to part. "
+            f"Received: count={count!r}"
+        )
+    order = np.random.default_rng(seed).permutation(len(values))
+    part = {values[place]: turn % count for turn, place in enumerate(order)}
+    for fold in range(count):
+        yield _parted(records, [part[value] == fold for value in column])
+
+
+def _parted(records, held):
+    """Records in two, of which the second has the rows that are true."""
     return tuple(
-        {name: [values[row] for row in part] for name, values in records.items()}
-        for part in (others, rows)
+        {
+            name: [value for value, there in zip(values, held, strict=True) if there == wanted]
+            for name, values in records.items()
+        }
+        for wanted in (False, True)
     )
 
 

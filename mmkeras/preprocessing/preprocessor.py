@@ -46,10 +46,15 @@ class Preprocessor:
             if not field.built:
                 field.build(None)
 
-    def load(self, records):
+    def only(self, name):
+        """The preprocessor of one input."""
+        return Preprocessor({name: self.inputs[name]}, {})
+
+    def load(self, records, first_row=0):
         """Values given by a person -> raw values of the inputs, `{name: list}`, of equal length.
 
         An optional input may lack in a record, as None or empty, or in all, as a whole column.
+        Errors count rows from `first_row`.
 
         Raises:
             ValueError: naming the input that is missing, unknown or of another length, or the
@@ -70,9 +75,11 @@ class Preprocessor:
         columns = {name: records.get(name, [None for _ in rows]) for name in self.inputs}
         for row in rows:
             if not self.has_any({name: values[row] for name, values in columns.items()}):
-                raise ValueError(f"Row {row} has none of the inputs {list(self.inputs)}")
+                raise ValueError(
+                    f"Row {first_row + row} has none of the inputs {list(self.inputs)}"
+                )
         return {
-            name: [self._load_one(name, row, value) for row, value in enumerate(values)]
+            name: [self._load_one(name, row, value) for row, value in enumerate(values, first_row)]
             for name, values in columns.items()
         }
 
@@ -97,16 +104,20 @@ class Preprocessor:
         Raises:
             tf.errors.InvalidArgumentError: naming a row without any input, or as the fields do.
         """
-        tensors, there = {}, {}
+        tensors, there, checks = {}, [], []
         for name, field in self.inputs.items():
             values = [raw[key] for key in field.signature(name)]
             tensors |= field.named(name, field(*values))
-            there[name] = field.present(values[0]) if field.optional else None
+            there.append(field.present(values[0]))
             if field.flagged:
-                tensors[f"{name}_mask"] = there[name][:, tf.newaxis]
-        if any(rows is None for rows in there.values()):
-            return tensors
-        with tf.control_dependencies([_refuse_nothing(list(there.values()))]):
+                tensors[f"{name}_mask"] = there[-1][:, tf.newaxis]
+            # What is read one by one has a check of its own.
+            if not (field.optional or field.per_example):
+                checks.append(_refuse(~there[-1], f"without `{name}`"))
+        if all(field.optional for field in self.inputs.values()):
+            lacks = ~tf.reduce_any(tf.stack(there), axis=0)
+            checks.append(_refuse(lacks, "without any of the model's inputs"))
+        with tf.control_dependencies(checks):
             return {name: tf.identity(x) for name, x in tensors.items()}
 
     def get_config(self):
@@ -125,12 +136,11 @@ class Preprocessor:
         )
 
 
-def _refuse_nothing(present):
-    """Fails on a row in which no input is there."""
-    nothing = ~tf.reduce_any(tf.stack(present), axis=0)
-    row = tf.strings.as_string(tf.argmax(tf.pad(nothing, [[0, 1]])))
-    message = tf.strings.join(["row ", row, " has none of the model's inputs"])
-    return tf.debugging.Assert(~tf.reduce_any(nothing), [message])
+def _refuse(rows, reason):
+    """Fails on the first row that is true."""
+    row = tf.strings.as_string(tf.argmax(tf.pad(rows, [[0, 1]])))
+    message = tf.strings.join(["row ", row, " is ", reason])
+    return tf.debugging.Assert(~tf.reduce_any(rows), [message])
 
 
 def check_columns(records):

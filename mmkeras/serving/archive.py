@@ -35,7 +35,9 @@ def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False
     - `stream_init`, `stream_step`, `stream_end` of a task that can listen to streams, see
       `Stream.signatures`
 
-    One input that cannot be read fails its whole batch, with an error that names its row.
+    One input that cannot be read fails its whole batch, with an error that names its row. An input
+    that a request lacks is sent as an empty value (no bytes, no text, nothing but NaN) by those
+    who ask: TensorFlow Serving fills in defaults over gRPC only, and so there are none.
 
     The export is written beside its place, loaded, asked the golden requests (see `verify`), and
     only then put in its place, so that neither a model server nor a failure sees half of it.
@@ -89,7 +91,8 @@ def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False
     try:
         archive.write_out(str(aside), verbose=False)
         write_warmup(aside, signatures, raw)
-        record(aside, raw)
+        optional = [name for name, field in task.preprocessor.inputs.items() if field.optional]
+        record(aside, raw, optional)
         for file in (aside, *aside.rglob("*")):
             _sync(file)
         _place(aside, target, overwrite)

@@ -3,17 +3,15 @@
 import base64
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 
-from mmkeras.serving.loading import Export, newest_version, tensors
+from mmkeras.serving.loading import GOLDEN, Export, newest_version, tensors
 
-GOLDEN = Path("assets.extra", "golden.json")
 TOLERANCE = 1e-4
 
 
-def record(path, raw):
+def record(path, raw, optional=()):
     """Asks the signatures that take such a request, and writes their answers beside the export.
 
     The file also holds a hash of every other file. Its `inputs` are those of a REST request to
@@ -22,6 +20,7 @@ def record(path, raw):
     Args:
         path: A version directory.
         raw: A dict of tensors by the names of the signatures.
+        optional: Names of the inputs that a request may lack, as empty values.
     """
     exported = Export(path)
     outputs = {}
@@ -35,6 +34,7 @@ def record(path, raw):
     golden = {
         "files": _hashes(path),
         "inputs": {name: _to_json(values.numpy().tolist(), name) for name, values in raw.items()},
+        "optional": list(optional),
         "outputs": outputs,
     }
     (path / GOLDEN).parent.mkdir(exist_ok=True)

@@ -12,7 +12,6 @@ from google.protobuf.message import DecodeError
 
 from mmkeras.serving.listening import ExportStream
 
-
 # Where an export keeps what it was asked when it was written.
 GOLDEN = Path("assets.extra", "golden.json")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mmkeras.data import hold_out
+from mmkeras.data import folds, hold_out
 
 
 class TestHoldOut:
@@ -48,3 +48,35 @@ class TestHoldOut:
     def test_missing_column(self):
         with pytest.raises(ValueError, match="Received: by='accent'"):
             hold_out(self.records(), 1, by="accent")
+
+
+RECORDS = {
+    "text": list("abcdefg"),
+    "speaker": ["ann", "ben", "cid", "ann", "ben", "dee", "eve"],
+}
+
+
+class TestFolds:
+    def test_every_record_is_held_out_once(self):
+        found = list(folds(RECORDS, 3))
+        assert sorted(text for _, held in found for text in held["text"]) == list("abcdefg")
+        assert sorted(len(held["text"]) for _, held in found) == [2, 2, 3]
+        for rest, held in found:
+            assert sorted(rest["text"] + held["text"]) == list("abcdefg")
+            assert rest["text"] == sorted(rest["text"])
+        assert found == list(folds(RECORDS, 3))
+        assert found != list(folds(RECORDS, 3, seed=1))
+
+    def test_no_speaker_is_on_both_sides(self):
+        found = list(folds(RECORDS, 5, by="speaker"))
+        assert len(found) == 5
+        assert all(not set(rest["speaker"]) & set(held["speaker"]) for rest, held in found)
+
+    @pytest.mark.parametrize("count", [0, 1, 8, 2.0])
+    def test_bad_counts(self, count):
+        with pytest.raises(ValueError, match="`count` should be from 2 to 7"):
+            next(folds(RECORDS, count))
+
+    def test_missing_column(self):
+        with pytest.raises(ValueError, match="Received: by='accent'"):
+            next(folds(RECORDS, 2, by="accent"))

@@ -95,7 +95,7 @@ def test_an_example_without_any_input_is_refused_by_its_number(fields, photo):
         "question": tf.constant(["", ""]),
     }
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match="row 1 has none of the model's inputs"
+        tf.errors.InvalidArgumentError, match="row 1 is without any of the model's inputs"
     ):
         fields.tensors(raw)
 
