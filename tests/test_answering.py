@@ -5,6 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from contract import check_task
 
 import mmkeras as mm
@@ -68,9 +69,12 @@ class TestMissing:
     def test_the_answer_does_not_depend_on_what_stood_in_the_missing_slot(self, task, records):
         """The tensors of a missing photo may be anything."""
         context = {"question": task.preprocessor.inputs["question"](QUESTIONS[:2])}
+        context["image_mask"] = tf.zeros((2, 1), tf.bool)
         logits = [
-            task({"image": image, "image_mask": np.zeros((2, 1), bool), **context})["answer"]
-            for image in (np.zeros((2, 32, 32, 3), "uint8"), np.full((2, 32, 32, 3), 255, "uint8"))
+            task({"image": tf.fill((2, 32, 32, 3), tf.constant(value, tf.uint8)), **context})[
+                "answer"
+            ]
+            for value in (0, 255)
         ]
         np.testing.assert_array_equal(*logits)
 
@@ -122,7 +126,10 @@ def test_bad_options(task, options, message):
     ("options", "message"),
     [
         ({"encoder": "vgg"}, "`encoder` should be one of ['conv', 'conv_lstm', 'patch']"),
-        ({"question_encoder": "bert"}, "`encoder` should be one of ['bilstm', 'gru', 'lstm',"),
+        (
+            {"question_encoder": "bert"},
+            "`encoder` should be one of ['bigru', 'bilstm', 'gru', 'lstm',",
+        ),
         ({"fusion": "cat"}, "`fusion` should be one of ['concatenate',"),
         ({"answers": []}, "`classes` should be different strings, at least one"),
         ({"answers": "yes"}, "`tokenizer` should be a tokenizer"),

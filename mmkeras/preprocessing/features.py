@@ -79,7 +79,8 @@ class Features(Field):
                 f"Received: {name} of {array.dtype} of shape {array.shape}"
             )
         array = array.astype(np.float32)
-        if not np.isfinite(array).all():
+        nothing = self.optional and np.isnan(array).all()
+        if not (nothing or np.isfinite(array).all()):
             raise ValueError(f"Features should be finite. Received: {name} with NaN or infinity")
         return array
 
