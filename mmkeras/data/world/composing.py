@@ -83,7 +83,7 @@ _MEANT = {
 }
 
 
-def _pick(choices, rng):
+def pick(choices, rng):
     return choices[int(rng.random() * len(choices))]
 
 
@@ -92,7 +92,7 @@ _PLAN_DECK = [plan for weight, *plan in _PLANS for _ in range(weight)]
 
 def _compose(rng, novel):
     # The plan stands whatever is drawn again, so that crowded scenes are not the rarer for it.
-    plan, counts = _pick(_PLAN_DECK, rng)
+    plan, counts = pick(_PLAN_DECK, rng)
     while True:
         looks = [_look(rng) for _ in counts]
         known = HELD_OUT_LOOKS.isdisjoint(look[:2] for look in looks)
@@ -106,20 +106,20 @@ def _compose(rng, novel):
             # Any order, so that the order does not tell which is the subject.
             things = tuple(things[i] for i in rng.permutation(len(things)))
             if bool(held_out(Scene(things))) == novel:
-                return Scene(things, _background(rng))
+                return Scene(things, background(rng))
             break
 
 
 def _look(rng):
-    texture = _pick(("plain", *TEXTURES), rng)
-    return *(_pick(tuple(words), rng) for words in (SHAPES, COLORS, SIZES)), texture
+    texture = pick(("plain", *TEXTURES), rng)
+    return *(pick(tuple(words), rng) for words in (SHAPES, COLORS, SIZES)), texture
 
 
-def _background(rng):
+def background(rng):
     start = _tint(rng)
     return Background(
         start=start,
-        end=_pick((start, _tint(rng)), rng),
+        end=pick((start, _tint(rng)), rng),
         angle=round(rng.uniform(0, 360), 1),
         noise=round(rng.uniform(0, 8), 2),
         seed=int(rng.integers(2**31)),
@@ -130,17 +130,19 @@ def _tint(rng):
     return tuple(int(t) for t in np.clip(rng.uniform(150, 250) + rng.uniform(-25, 25, 3), 0, 255))
 
 
+def vary(rng):
+    """How an object differs from what its words say."""
+    return {
+        "angle": rng.uniform(-14, 14),
+        "scale": rng.uniform(0.94, 1.06),
+        "shade": rng.uniform(-0.12, 0.12),
+    }
+
+
 def _set_out(plan, counts, looks, rng):
-    jitter = [
-        {
-            "angle": rng.uniform(-14, 14),
-            "scale": rng.uniform(0.94, 1.06),
-            "shade": rng.uniform(-0.12, 0.12),
-        }
-        for _ in looks
-    ]
+    variety = [vary(rng) for _ in looks]
     reach = [
-        SIZES[look[2]] * more["scale"] + 0.01 for look, more in zip(looks, jitter, strict=True)
+        SIZES[look[2]] * more["scale"] + 0.01 for look, more in zip(looks, variety, strict=True)
     ]
     zones = _zones(plan, counts, max(reach), rng)
     spots = [
@@ -153,7 +155,7 @@ def _set_out(plan, counts, looks, rng):
     ]
     return [
         Object(*look, *(spot[::-1] if swap else spot), **more)
-        for look, spot, more in zip(looks, spots, jitter, strict=True)
+        for look, spot, more in zip(looks, spots, variety, strict=True)
     ]
 
 
@@ -166,7 +168,7 @@ def _zones(plan, counts, reach, rng):
     """Where each object's centre may lie: a range along, a range across."""
     count = sum(counts)
     if plan == "alone":
-        return [[_pick(((0, 0.3), (0.44, 0.56)), rng) for _ in range(2)]]
+        return [[pick(((0, 0.3), (0.44, 0.56)), rng) for _ in range(2)]]
     if plan == "corners":
         return [((0, 0.3), (0, 0.3)), ((0.7, 1), (0.7, 1))]
     if plan == "line":
@@ -186,14 +188,18 @@ def _zones(plan, counts, reach, rng):
 
 
 def _is_clear(plan, things):
+    if not (lie_apart(things) and gist(Scene(tuple(things))).relation in _MEANT[plan]):
+        return False
+    return plan != "loose" or min(spread(things)) > 0.35 * max(spread(things))
+
+
+def lie_apart(things):
+    """Whether all objects are whole in the picture, and none touches another."""
     inside = all(t.radius < at < 1 - t.radius for t in things for at in (t.x, t.y))
-    apart = all(
+    return inside and all(
         math.hypot(a.x - b.x, a.y - b.y) > a.radius + b.radius + 0.01
         for a, b in itertools.combinations(things, 2)
     )
-    if not (inside and apart and gist(Scene(tuple(things))).relation in _MEANT[plan]):
-        return False
-    return plan != "loose" or min(spread(things)) > 0.35 * max(spread(things))
 
 
 def world(count, seed=0, size=64, split="train"):
