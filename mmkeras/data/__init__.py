@@ -24,7 +24,7 @@ from mmkeras.data.speech import (
 )
 from mmkeras.data.squad import read_squad
 from mmkeras.data.vqa import read_vqa
-from mmkeras.data.world import world
+from mmkeras.data.world import sort_of_clevr, world, world_questions
 
 __all__ = [
     "dataset",
@@ -52,7 +52,9 @@ __all__ = [
     "read_timit",
     "read_trec",
     "read_vqa",
+    "sort_of_clevr",
     "speak",
     "spoken",
     "world",
+    "world_questions",
 ]

@@ -8,7 +8,7 @@ from mmkeras.data.files import Images, filled, first, json_lists, lines, values
 from mmkeras.data.manifest import manifest_splits
 from mmkeras.data.problems import Problems
 from mmkeras.data.speaking import read_spoken_world
-from mmkeras.data.world import SPLITS, read_world
+from mmkeras.data.world import SPLITS, read_sort_of_clevr, read_world, read_world_questions
 
 
 def read(layout, path=None, **options):
@@ -31,6 +31,7 @@ def read(layout, path=None, **options):
             `"manifest"`: a file that `read_manifest` reads; where its lines name no split, all of
             them are the split that the option `split` names, `"train"` by default.
             `"world"`: the built-in world. `"spoken_world"`: the same with captions spoken.
+            `"world_questions"`: questions about it. `"sort_of_clevr"`: questions on relations.
             Of speech: `"librispeech"`: the folder of the subsets; `train*` together are for
             training, and the options `valid="dev-clean"`, `test="test-clean"` name the others.
             `"common_voice"`: the folder of a language, with `train.tsv`, `dev.tsv`, `test.tsv`.
@@ -52,7 +53,7 @@ def read(layout, path=None, **options):
         path: the folder, or the manifest; the worlds need none.
         **options: `on_error` for all layouts on disk but MNIST, see `read_coco`; `images` for
             those whose images may be elsewhere; `year` for COCO; `split` for a manifest; for the
-            world those of `read_world`; and as above.
+            worlds those of `read_world`, `world_questions` and `sort_of_clevr`; and as above.
 
     Returns:
         `(train, valid, test)`; a split whose files are not there is `None`.
@@ -239,7 +240,12 @@ def _manifest(path, split="train", on_error="raise"):
 
 
 # Made from a seed, not read.
-_MADE = {"world": read_world, "spoken_world": read_spoken_world}
+_MADE = {
+    "world": read_world,
+    "spoken_world": read_spoken_world,
+    "world_questions": read_world_questions,
+    "sort_of_clevr": read_sort_of_clevr,
+}
 _LAYOUTS = {
     "coco": _coco,
     "flickr8k": _flickr,
