@@ -46,9 +46,11 @@ _HOMES = {
         "read_timit",
         "read_trec",
         "read_vqa",
+        "sort_of_clevr",
         "speak",
         "spoken",
         "world",
+        "world_questions",
     ),
     "decoders": (
         "CTC",
