@@ -5,6 +5,8 @@ a state the sequence is a whole utterance; with one it is what comes next, in as
 there are, and only the last of them may be short.
 """
 
+import functools
+
 import keras
 import numpy as np
 from keras import ops
@@ -16,6 +18,9 @@ from mmkeras.layers.subsampling import hide
 from mmkeras.layers.transformer import FeedForward
 
 SLOWEST_TURN = 10000.0
+# Queries that look at once, where it is not for training: an hour of sound would have scores of
+# 32 GB a head, and so has scores of 360 MB.
+AT_ONCE = 1024
 
 
 @keras.saving.register_keras_serializable("mmkeras")
@@ -61,7 +66,7 @@ class RotaryAttention(keras.layers.Layer):
         keys = ops.zeros(shape, self.compute_dtype)
         return {"keys": keys, "values": keys, "seen": ops.zeros((batch, past), "bool")}
 
-    def forward(self, x, padding_mask, state=None):
+    def forward(self, x, padding_mask, state=None, training=None):
         length = ops.shape(x)[1]
         x = ops.reshape(self.query_key_value(x), (-1, length, 3, self.heads, self._head_width))
         query, keys, values = ops.unstack(ops.transpose(x, (2, 0, 3, 1, 4)))
@@ -78,10 +83,36 @@ class RotaryAttention(keras.layers.Layer):
         turns = self._turns(ops.shape(keys)[2])
         scale = self._head_width**-0.5
         query = _turn(query, [turn[-length:] * scale for turn in turns])
-        scores = ops.einsum("bhqd,bhkd->bhqk", query, _turn(keys, turns))
-        result = ops.matmul(ops.softmax(scores + self._bias(mask, length, scores.dtype)), values)
+        places = ops.arange(ops.shape(keys)[2])[-length:]
+        look = functools.partial(self._look, _turn(keys, turns), values, mask)
+        if training:
+            result = look(query, places)
+        else:
+            result = ops.cond(
+                length <= AT_ONCE,
+                lambda: look(query, places),
+                lambda: self._in_parts(look, query, places),
+            )
         result = ops.transpose(result, (0, 2, 1, 3))
         return self.out(ops.reshape(result, (-1, length, self.heads * self._head_width))), state
+
+    def _look(self, keys, values, mask, query, places):
+        """What queries `(batch, heads, queries, depth)` at these places `(queries,)` find."""
+        scores = ops.einsum("bhqd,bhkd->bhqk", query, keys)
+        return ops.matmul(ops.softmax(scores + self._bias(mask, places, scores.dtype)), values)
+
+    def _in_parts(self, look, query, places):
+        """As `look`, some queries after the others."""
+        length = ops.shape(query)[2]
+        missing = -length % AT_ONCE
+        places = ops.reshape(ops.pad(places, [(0, missing)]), (-1, AT_ONCE))
+        query = ops.pad(query, [(0, 0), (0, 0), (0, missing), (0, 0)])
+        shape = (-1, self.heads, ops.shape(places)[0], AT_ONCE, self._head_width)
+        query = ops.transpose(ops.reshape(query, shape), (2, 0, 1, 3, 4))
+        found = ops.map(lambda part: look(*part), (query, places))
+        found = ops.transpose(found, (1, 2, 0, 3, 4))
+        found = ops.reshape(found, (-1, self.heads, length + missing, self._head_width))
+        return found[:, :, :length]
 
     def _turns(self, length):
         """Cosines and sines of every position's angles, each `(length, head width)`."""
@@ -92,18 +123,17 @@ class RotaryAttention(keras.layers.Layer):
         turns = ops.concatenate([cosine, cosine], -1), ops.concatenate([-sine, sine], -1)
         return [ops.cast(turn, self.compute_dtype) for turn in turns]
 
-    def _bias(self, mask, length, dtype):
-        """`(batch, 1, length or 1, keys)`: hides padding, and chunks too early or too late."""
+    def _bias(self, mask, places, dtype):
+        """`(batch, 1, queries or 1, keys)`: hides padding, and chunks too early or too late."""
         shown = mask[:, None, None, :]
         if self.chunk is not None:
-            total = ops.shape(mask)[1]
-            chunk = ops.arange(total) // self.chunk
-            apart = chunk[total - length :, None] - chunk
+            chunk = ops.arange(ops.shape(mask)[1]) // self.chunk
+            apart = (places // self.chunk)[:, None] - chunk
             shown = ops.logical_and(shown, ops.logical_and(apart >= 0, apart <= self.left))
         return mask_bias(shown, dtype)
 
-    def call(self, x, padding_mask):
-        return self.forward(x, padding_mask)[0]
+    def call(self, x, padding_mask, training=None):
+        return self.forward(x, padding_mask, training=training)[0]
 
     def get_config(self):
         return {
@@ -221,7 +251,9 @@ class ConformerBlock(keras.layers.Layer):
         state = state or {"attention": None, "convolution": None}
         norms = self.norms
         x = x + 0.5 * self.drop(self.first(norms[0](x)), training=training)
-        added, attention = self.attention.forward(norms[1](x), padding_mask, state["attention"])
+        added, attention = self.attention.forward(
+            norms[1](x), padding_mask, state["attention"], training
+        )
         x = x + self.drop(added, training=training)
         added, past = self.convolution.forward(norms[2](x), padding_mask, state["convolution"])
         x = x + self.drop(added, training=training)
@@ -282,7 +314,7 @@ class RotaryBlock(keras.layers.Layer):
         return self.attention.initial_state(batch)
 
     def forward(self, x, padding_mask, state=None, training=None):
-        added, state = self.attention.forward(self.attention_norm(x), padding_mask, state)
+        added, state = self.attention.forward(self.attention_norm(x), padding_mask, state, training)
         x = x + self.drop(added, training=training)
         return x + self.drop(self.feed(self.feed_norm(x)), training=training), state
 

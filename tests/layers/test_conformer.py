@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from mmkeras.layers import conformer
 from mmkeras.layers.conformer import GatedConvolution, RotaryAttention
 from mmkeras.layers.subsampling import Subsampling
 
@@ -39,6 +41,26 @@ def test_a_frame_sees_its_chunk_and_those_before(chunk, left):
         moved = np.abs(np.array(layer(other, everything(x))) - before).max((0, 2)) > 1e-6
         apart = np.arange(12) // chunk - changed // chunk
         np.testing.assert_array_equal(moved, (apart >= 0) & (apart <= left))
+
+
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_a_long_recording_is_looked_at_in_parts(chunk, monkeypatch):
+    """Which changes nothing, and takes as much memory as it is long, not as its square."""
+    layer = RotaryAttention(2, chunk, left=1)
+    x = frames(21, batch=2)
+    mask = np.arange(21) < [[21], [9]]
+    whole = layer(x, mask)
+    monkeypatch.setattr(conformer, "AT_ONCE", 8)
+    in_graph = tf.function(
+        lambda x: layer(x, mask), input_signature=[tf.TensorSpec([None, None, 8])]
+    )
+    for parts in (layer(x, mask), in_graph(x)):
+        np.testing.assert_allclose(parts, whole, atol=1e-6)
+    np.testing.assert_array_equal(layer(x, mask, training=True), whole)
+    with tf.GradientTape() as tape:
+        tape.watch(x := tf.constant(x))
+        total = tf.reduce_sum(layer(x, mask)[:, 0])
+    assert np.abs(tape.gradient(total, x)).max() > 0
 
 
 def test_heads_must_leave_pairs():
