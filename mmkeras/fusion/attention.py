@@ -40,10 +40,17 @@ class CrossBlock(keras.layers.Layer):
         self.drop = keras.layers.Dropout(self.dropout)
 
     def call(self, x, context, context_mask, training=None):
-        bias = ops.expand_dims(mask_bias(context_mask, x.dtype), 1)
-        added = self.attention(self.attention_norm(x), self.context_norm(context), bias=bias)
+        added = self.attention(*self._normed(x, context, context_mask))
         x = x + self.drop(added, training=training)
         return x + self.drop(self.feed(self.feed_norm(x)), training=training)
+
+    def attention_weights(self, x, context, context_mask):
+        """Where each place looks, `(batch, length, context length)`."""
+        return self.attention.attention_weights(*self._normed(x, context, context_mask))
+
+    def _normed(self, x, context, context_mask):
+        bias = ops.expand_dims(mask_bias(context_mask, x.dtype), 1)
+        return self.attention_norm(x), self.context_norm(context), bias
 
     def get_config(self):
         return {**super().get_config(), "heads": self.heads, "dropout": self.dropout}
@@ -52,7 +59,8 @@ class CrossBlock(keras.layers.Layer):
 class BlocksFusion(Fusion):
     """Blocks of attention, and a normalisation after the last.
 
-    A subclass writes `run(sequences, masks, training)` as `Fusion.fuse`.
+    A subclass writes `run(sequences, masks, step)` as `Fusion.fuse`, where a block is called as
+    `step(block, x, ...)`.
 
     Args:
         width: Of the result.
@@ -71,12 +79,56 @@ class BlocksFusion(Fusion):
         self.build_blocks(names)
         self.built_parts([self.norm])
 
-    def run(self, sequences, masks, training):
+    def run(self, sequences, masks, step):
         raise NotImplementedError
 
     def fuse(self, sequences, masks, training):
-        sequence, mask = self.run(sequences, masks, training)
+        def step(block, *args, **kwargs):
+            return block(*args, **kwargs, training=training)
+
+        sequence, mask = self.run(sequences, masks, step)
         return self.norm(sequence), mask
+
+    def attention(self, encoded):
+        """How much each place of the result rests on each place of what is fused.
+
+        Attention rollout (Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers"):
+        in every block, what comes in and what attention adds count half each.
+
+        Args:
+            encoded: As in a call.
+
+        Returns:
+            `{name: (batch, length of the result, length of the modality)}`, weights that sum to 1
+            over all modalities, or to less where learned tokens have a part.
+        """
+        sequences, masks = self.projected(encoded)
+        lengths = [ops.shape(x)[1] for x in sequences]
+        ends = [sum(lengths[: i + 1]) for i in range(len(lengths) - 1)]
+        # What a place rests on goes through the same blocks behind its channels; at first that is
+        # the place itself.
+        itself = ops.split(ops.eye(sum(lengths), dtype=sequences[0].dtype), ends)
+        sequences = [
+            ops.concatenate([x, ops.repeat(each[None], ops.shape(x)[0], axis=0)], axis=-1)
+            for x, each in zip(sequences, itself, strict=True)
+        ]
+        x, _ = self.run(sequences, masks, self._carry)
+        parts = ops.split(self._parted(x)[1], ends, axis=-1)
+        return dict(zip(encoded, parts, strict=True))
+
+    def _carry(self, block, x, *context, **bias):
+        """A step of a block that takes along what each place rests on."""
+        x, rests = self._parted(x)
+        theirs = rests
+        if context:
+            sequence, mask = context
+            sequence, theirs = self._parted(sequence)
+            context = sequence, mask
+        rests = 0.5 * (rests + ops.matmul(block.attention_weights(x, *context, **bias), theirs))
+        return ops.concatenate([block(x, *context, **bias), rests], axis=-1)
+
+    def _parted(self, x):
+        return x[:, :, : self.width], x[:, :, self.width :]
 
     def stack(self, block, copies=1):
         """`blocks` lists of so many blocks of a kind, built."""
@@ -107,11 +159,11 @@ class EarlyFusion(BlocksFusion):
     def build_blocks(self, names):
         self.layers = self.stack(TransformerBlock)
 
-    def run(self, sequences, masks, training):
+    def run(self, sequences, masks, step):
         x, mask = along_time(sequences, masks)
         bias = ops.expand_dims(mask_bias(mask, x.dtype), 1)
         for (block,) in self.layers:
-            x = block(x, bias=bias, training=training)
+            x = step(block, x, bias=bias)
         return x, mask
 
 
@@ -134,12 +186,12 @@ class CrossAttentionFusion(BlocksFusion):
         self.place = check_name("query", self.query, names)
         self.layers = self.stack(CrossBlock)
 
-    def run(self, sequences, masks, training):
+    def run(self, sequences, masks, step):
         sequences, masks = list(sequences), list(masks)
         x, mask = sequences.pop(self.place), masks.pop(self.place)
         context, context_mask = along_time(sequences, masks)
         for (block,) in self.layers:
-            x = block(x, context, context_mask, training=training)
+            x = step(block, x, context, context_mask)
         return x, mask
 
     def get_config(self):
@@ -162,21 +214,21 @@ class CoAttentionFusion(BlocksFusion):
         self.across = self.stack(CrossBlock, len(names))
         self.within = self.stack(TransformerBlock, len(names))
 
-    def run(self, sequences, masks, training):
+    def run(self, sequences, masks, step):
         for across, within in zip(self.across, self.within, strict=True):
             sequences = [
-                self._turn(place, sequences, masks, blocks, training)
+                self._turn(place, sequences, masks, blocks, step)
                 for place, blocks in enumerate(zip(across, within, strict=True))
             ]
         return along_time(sequences, masks)
 
-    def _turn(self, place, sequences, masks, blocks, training):
+    def _turn(self, place, sequences, masks, blocks, step):
         across, within = blocks
         others = [i for i in range(len(masks)) if i != place]
         context = along_time([sequences[i] for i in others], [masks[i] for i in others])
-        x = across(sequences[place], *context, training=training)
+        x = step(across, sequences[place], *context)
         bias = ops.expand_dims(mask_bias(masks[place], x.dtype), 1)
-        return within(x, bias=bias, training=training)
+        return step(within, x, bias=bias)
 
 
 @keras.saving.register_keras_serializable("mmkeras")
@@ -199,7 +251,7 @@ class BottleneckFusion(BlocksFusion):
         self.shared = self.tokens_weight(self.tokens)
         self.layers = self.stack(TransformerBlock, len(names))
 
-    def run(self, sequences, masks, training):
+    def run(self, sequences, masks, step):
         shared = _for_each_example(self.shared, sequences[0])
         visible = ops.ones_like(shared[:, :, 0], "bool")
         biases = [
@@ -208,7 +260,7 @@ class BottleneckFusion(BlocksFusion):
         ]
         for blocks in self.layers:
             both = [
-                block(ops.concatenate([shared, x], axis=1), bias=bias, training=training)
+                step(block, ops.concatenate([shared, x], axis=1), bias=bias)
                 for block, x, bias in zip(blocks, sequences, biases, strict=True)
             ]
             shared = sum(x[:, : self.tokens] for x in both) / len(both)
@@ -239,12 +291,12 @@ class PerceiverFusion(BlocksFusion):
         self.latents = self.tokens_weight(self.tokens)
         self.layers = self.stack(CrossBlock)
 
-    def run(self, sequences, masks, training):
+    def run(self, sequences, masks, step):
         x = _for_each_example(self.latents, sequences[0])
         visible = ops.ones_like(x[:, :, 0], "bool")
         for (block,) in self.layers:
             context, mask = along_time([x, *sequences], [visible, *masks])
-            x = block(x, context, mask, training=training)
+            x = step(block, x, context, mask)
         return x, visible
 
     def get_config(self):
@@ -252,5 +304,6 @@ class PerceiverFusion(BlocksFusion):
 
 
 def _for_each_example(tokens, like):
-    """`(1, tokens, width)` -> `(batch, tokens, width)`."""
-    return ops.repeat(ops.cast(tokens, like.dtype), ops.shape(like)[0], axis=0)
+    """`(1, tokens, width)` -> `(batch, tokens, channels of like)`, of which the last are zero."""
+    tokens = ops.repeat(ops.cast(tokens, like.dtype), ops.shape(like)[0], axis=0)
+    return ops.pad(tokens, [[0, 0], [0, 0], [0, like.shape[-1] - tokens.shape[-1]]])

@@ -182,11 +182,15 @@ class Fusion(keras.layers.Layer):
         raise NotImplementedError
 
     def call(self, encoded, training=None):
+        return self.fuse(*self.projected(encoded, training), training)
+
+    def projected(self, encoded, training=None):
+        """The sequences at the common width, and their masks: two lists."""
         pairs = [
             projection(sequence, padding_mask=mask, training=training)
             for projection, (sequence, mask) in zip(self.projections, encoded.values(), strict=True)
         ]
-        return self.fuse(*zip(*pairs, strict=True), training)
+        return tuple(map(list, zip(*pairs, strict=True)))
 
     def built_parts(self, layers, shape=None):
         """The layers, each built for `(batch, length, width)` or another shape."""

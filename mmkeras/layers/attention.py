@@ -106,12 +106,17 @@ class Attention(keras.layers.Layer):
         return [split_heads(part, self.heads) for part in ops.split(x, parts, axis=-1)]
 
     def call(self, x, context=None, bias=None):
+        return self.out(attend(*self._projected(x, context), bias)[0])
+
+    def attention_weights(self, x, context=None, bias=None):
+        """Where each place looks, `(batch, length, context length)`: the mean over the heads."""
+        return ops.mean(attend(*self._projected(x, context), bias)[1], axis=1)
+
+    def _projected(self, x, context):
         if self.cross:
-            query, (keys, values) = self.project_query(x), self.project_context(context)
-        else:
-            query, keys, values = self.project(x)
-            keys = ops.swapaxes(keys, 2, 3)
-        return self.out(attend(query, keys, values, bias)[0])
+            return self.project_query(x), *self.project_context(context)
+        query, keys, values = self.project(x)
+        return query, ops.swapaxes(keys, 2, 3), values
 
     def compute_output_shape(self, x_shape, context_shape=None):
         return x_shape

@@ -75,6 +75,10 @@ class TransformerBlock(keras.layers.Layer):
         x = x + self.drop(added, training=training)
         return x + self.drop(self.feed(self.feed_norm(x)), training=training)
 
+    def attention_weights(self, x, bias=None):
+        """Where each place looks, `(batch, length, length)`."""
+        return self.attention.attention_weights(self.attention_norm(x), bias=bias)
+
     def get_config(self):
         return {
             **super().get_config(),

@@ -1,0 +1,17 @@
+"""Where a task looked: on a picture, and on the words of a question."""
+
+from mmkeras.explanation.drawing import overlay, png, write_whole
+from mmkeras.explanation.gradients import grad_cam
+from mmkeras.explanation.looking import explain
+from mmkeras.explanation.places import attention_grid, seen, text_input
+
+__all__ = [
+    "attention_grid",
+    "explain",
+    "grad_cam",
+    "overlay",
+    "png",
+    "seen",
+    "text_input",
+    "write_whole",
+]
