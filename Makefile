@@ -26,6 +26,7 @@ bench: $(READY)  ## Speed, one JSON line each
 	$(BIN)/python benchmarks/speech_training.py --huggingface-python $(HF)
 	$(BIN)/python benchmarks/recognition.py
 	$(BIN)/python benchmarks/streaming.py
+	$(BIN)/python benchmarks/answering.py --huggingface-python $(HF)
 	$(BIN)/python benchmarks/fusion.py
 
 $(READY): requirements.txt pyproject.toml

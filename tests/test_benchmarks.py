@@ -63,6 +63,14 @@ def test_audio(run):
     assert result["log_mel_s"] > 0
 
 
+def test_answering(run):
+    peer = [] if TORCH else NO_PYTHON
+    result = run("answering.py", "--rounds", "1", *peer)
+    for name in ("train", "infer"):
+        assert result[f"{name}_questions_per_s"] > 0
+        assert (result[f"ratio_{name}"] is None) == (not TORCH)
+
+
 def test_speech_training(run):
     result = run("speech_training.py", "--rounds", "1", *NO_PYTHON)
     assert result["ratio"] is None
