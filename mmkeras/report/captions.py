@@ -1,7 +1,5 @@
 """The report of a captioner: scores, photos with their captions, attention."""
 
-import base64
-import io
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +7,7 @@ import numpy as np
 from mmkeras.explanation import attention_grid, explain, overlay, seen, write_whole
 from mmkeras.metrics import CiderD, caption_scores
 from mmkeras.report.charts import training
+from mmkeras.report.media import image
 from mmkeras.report.page import escaped, header, key_figures, model, page, run, section
 
 _SAMPLES, _RANKED, _LOOKED = 8, 4, 4
@@ -201,7 +200,7 @@ class _Gallery:
     def card(self, row):
         answer = self.answers[row]
         pictures = [
-            _image(overlay(photo, side=_CARD), f"Photo of record {row}: {answer}")
+            image(overlay(photo, side=_CARD), f"Photo of record {row}: {answer}")
             for photo in seen(self.task, self.inputs, row).values()
         ]
         score = "" if self.cider is None else f" · CIDEr-D {self.cider[row]:.2f}"
@@ -224,16 +223,6 @@ def _listed(references):
     return f'<div class="references"><ul aria-label="References">{few}</ul>{more}</div>'
 
 
-def _image(picture, alt):
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=88, subsampling=0)
-    data = base64.b64encode(file.getvalue()).decode()
-    return (
-        f'<img src="data:image/jpeg;base64,{data}" alt="{escaped(alt)}" '
-        f'width="{picture.width}" height="{picture.height}">'
-    )
-
-
 def _attention(task, inputs, rows, options):
     if attention_grid(task) is None:
         return ""
@@ -243,14 +232,14 @@ def _attention(task, inputs, rows, options):
     for row, found in zip(rows, explain(task, few, **options), strict=True):
         tiles = [
             _tile(
-                _image(overlay(found["photo"], side=_TILE), f"Photo of record {row}"),
+                image(overlay(found["photo"], side=_TILE), f"Photo of record {row}"),
                 "<small>photo</small>",
             )
         ]
         for word, weights, share in zip(found["words"], found["maps"], found["share"], strict=True):
             picture = overlay(found["photo"], weights, side=_TILE)
             much = "" if share > 0.995 else f" <small>{share:.0%}</small>"
-            tiles.append(_tile(_image(picture, f"Where “{word}” looked"), f"{escaped(word)}{much}"))
+            tiles.append(_tile(image(picture, f"Where “{word}” looked"), f"{escaped(word)}{much}"))
         strips.append(
             f'<h3 dir="auto">{escaped(found[target])}</h3>\n'
             f'<div class="tiles">\n{chr(10).join(tiles)}\n</div>'
@@ -264,5 +253,5 @@ def _attention(task, inputs, rows, options):
     )
 
 
-def _tile(image, title):
-    return f'<figure>{image}<figcaption dir="auto">{title}</figcaption></figure>'
+def _tile(shown, title):
+    return f'<figure>{shown}<figcaption dir="auto">{title}</figcaption></figure>'

@@ -33,7 +33,7 @@ def classes(scores):
         f'<ul class="confused">{wrong}</ul>' if wrong else "",
         f'<ul class="signatures">{signatures}</ul>',
     ]
-    accuracy, macro = (_told(scores, name) for name in ("accuracy", "macro F1"))
+    accuracy, macro = (told(scores, name) for name in ("accuracy", "macro F1"))
     lead = f"Accuracy {accuracy}, macro-F1 {macro}, of {scores['answers']:,} answers."
     return section("Classes", "\n".join(filter(None, parts)), lead)
 
@@ -67,9 +67,9 @@ def bars(table, measure, count):
             f'<text class="label" x="{left - 8}" y="{middle + 4}" text-anchor="end">'
             f"{_short(label)}</text>"
             f'<rect class="bar" x="{left}" y="{top + 4}" width="{span * share:.1f}" '
-            f'height="{_ROW - 8}"><title>{escaped(str(label))}: {measure} {_told(row, measure)}, '
+            f'height="{_ROW - 8}"><title>{escaped(str(label))}: {measure} {told(row, measure)}, '
             f"{row[count]:,} {count}</title></rect>"
-            f'<text x="{_WIDTH}" y="{middle + 4}" text-anchor="end">{_percent(share)}</text>'
+            f'<text x="{_WIDTH}" y="{middle + 4}" text-anchor="end">{percent(share)}</text>'
         )
         if f"{measure} interval" in row:
             low, high = (left + span * end for end in row[f"{measure} interval"])
@@ -78,7 +78,7 @@ def bars(table, measure, count):
                 f'y1="{middle}" y2="{middle}"/>'
             )
     more = f", the {len(rows)} most frequent of {len(table)}" if len(rows) < len(table) else ""
-    said = ", ".join(f"{label} {_percent(row[measure])}" for label, row in rows)
+    said = ", ".join(f"{label} {percent(row[measure])}" for label, row in rows)
     label = escaped(f"{measure}{more}: {said}")
     return (
         f'<div class="wide"><svg class="drawing" viewBox="0 0 {_WIDTH} {height}" '
@@ -125,7 +125,7 @@ def confusion_matrix(scores):
     return (
         f'<div class="wide"><svg class="drawing" viewBox="0 0 {width} {height}" '
         f'style="width: {width}px" role="img" aria-label="Confusion matrix, '
-        f'{_percent(scores["accuracy"])} on the diagonal">\n{chr(10).join(drawn)}\n</svg></div>'
+        f'{percent(scores["accuracy"])} on the diagonal">\n{chr(10).join(drawn)}\n</svg></div>'
     )
 
 
@@ -166,13 +166,15 @@ def _short(label):
     return escaped(label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…")
 
 
-def _told(scores, name):
+def told(scores, name):
+    """A share of scores in percent, with its interval where there is one."""
     ends = scores.get(f"{name} interval")
-    between = f" ({_percent(ends[0])} to {_percent(ends[1])})" if ends else ""
-    return f"{_percent(scores[name])}{between}"
+    between = f" ({percent(ends[0])} to {percent(ends[1])})" if ends else ""
+    return f"{percent(scores[name])}{between}"
 
 
-def _percent(share):
+def percent(share):
+    """A share of 0 to 1 as it is shown."""
     return f"{100 * share:.1f} %"
 
 

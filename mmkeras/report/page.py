@@ -189,6 +189,7 @@ p { margin: 0; }
 .figures dd, td, svg text { font-variant-numeric: tabular-nums; }
 figure { margin: 0; }
 img { display: block; width: 100%; height: auto; }
+audio { display: block; width: 100%; max-width: 26rem; height: 36px; margin: .6rem 0; }
 .charts, .cards, .tiles { display: grid; gap: 1.25rem; }
 .charts { grid-template-columns: repeat(auto-fill, minmax(min(100%, 420px), 1fr)); }
 .charts figure, .card {
@@ -211,6 +212,7 @@ polyline.train { stroke: var(--train); }
 polyline.valid { stroke: var(--valid); }
 circle.train { fill: var(--train); }
 circle.valid { fill: var(--valid); }
+.told { color: var(--soft); font-size: .8125rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9375rem; }
 th, td {

@@ -2,9 +2,7 @@
 
 import base64
 import collections
-import io
 import math
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +11,10 @@ import PIL.Image
 from mmkeras.explanation import png, write_whole
 from mmkeras.metrics import align_words, speech_scores
 from mmkeras.report.charts import training
+from mmkeras.report.media import player
 from mmkeras.report.page import escaped, header, key_figures, model, page, run, section
 
 _SAMPLES, _RANKED, _LISTED, _BEST, _FREQUENT, _ROWS = 4, 4, 12, 6, 10, 20
-_LONGEST_PLAYED = 30  # seconds
 _WIDTH, _LABELS, _HEIGHT, _TIMES = 960, 34, 176, 22
 _DYNAMICS = 70  # decibels
 _TOP_HERTZ = 8000
@@ -293,7 +291,7 @@ class _Utterances:
         seconds = len(samples) / rate
         return (
             f'<article class="utterance">\n{self.told(row, f"{seconds:.1f} s")}\n'
-            f"{_player(samples, rate)}\n"
+            f"{player(samples, rate)}\n"
             f"{_spectrogram_figure(samples, rate, self.alignments.get(row, []), row)}\n"
             f"{self.edits(row)}\n</article>"
         )
@@ -341,20 +339,6 @@ class _Utterances:
 
 def _shown(word):
     return "–" if word is None else escaped(word).replace(" ", "␣")
-
-
-def _player(samples, rate):
-    if len(samples) > _LONGEST_PLAYED * rate:
-        return f'<p class="told">longer than {_LONGEST_PLAYED} s: not in this page</p>'
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(rate)
-        loudest = max(1.0, float(np.abs(samples).max(initial=0)))
-        out.writeframes((samples / loudest * 32767).astype("<i2").tobytes())
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<audio controls preload="none" src="data:audio/wav;base64,{data}"></audio>'
 
 
 def spectrogram(samples, rate, width=_WIDTH, height=_HEIGHT):
@@ -469,8 +453,6 @@ _STYLE = """
   padding: .9rem 1.1rem 1rem; margin-top: 1rem;
 }
 .utterance.brief { padding: .6rem 1.1rem .7rem; margin-top: .6rem; }
-.told { color: var(--soft); font-size: .8125rem; }
-.utterance audio { display: block; width: 100%; max-width: 26rem; height: 36px; margin: .6rem 0; }
 .utterance svg { margin-top: .3rem; border-radius: 6px; min-width: 40rem; }
 .utterance polygon.ridge { fill-opacity: .22; stroke-width: 1.5; stroke-linejoin: round; }
 .utterance .t0 { fill: #ffffff; stroke: #ffffff; }
