@@ -42,9 +42,9 @@ class Room:
 
 
 # Each question is a function of a room and a generator that gives `(question, answer)`, or `None`
-# where the room does not allow it. Whether the answer is yes or no, and what is compared, is drawn
-# before the room is looked at, so that another room, asked with the same generator, is asked for
-# the same: answers stay balanced.
+# where the room does not allow it. Where some answers are harder to arrange than others, the answer
+# is drawn before the room is looked at, so that another room, asked with the same generator, is
+# asked for the same: answers stay balanced.
 
 
 def attribute(room, rng, kind):

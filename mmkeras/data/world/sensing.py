@@ -212,9 +212,11 @@ def _things(room, rng):
 
 def count_on(room, rng):
     """`"how many things in the picture are on?"`"""
-    state = pick(("on", "off"), rng)
+    state, wanted = pick(("on", "off"), rng), pick(NUMBERS, rng)
     found = [t for t in room.scene.objects if _state(room.readings[t.shape]) == state]
-    return pick(_COUNT_ON, rng).format(state), NUMBERS[len(found)]
+    if NUMBERS[len(found)] != wanted:
+        return None
+    return pick(_COUNT_ON, rng).format(state), wanted
 
 
 _COUNT_ON = (
