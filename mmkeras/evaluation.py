@@ -6,7 +6,14 @@ import keras
 import numpy as np
 
 from mmkeras.data import dataset
-from mmkeras.metrics import CiderD, answer_scores, caption_scores, class_scores, speech_scores
+from mmkeras.metrics import (
+    CiderD,
+    answer_scores,
+    caption_scores,
+    class_scores,
+    span_scores,
+    speech_scores,
+)
 from mmkeras.preprocessing import Preprocessor, most_common
 
 
@@ -26,7 +33,8 @@ def evaluate(task, records, batch_size=32, progress=True, **options):
         The scores, and the answers, a list. Scores of captions are as `mm.caption_scores` gives
         them, with "CIDEr-D shuffled": the score when each caption is held against another record's
         references. Scores of transcripts are as `mm.speech_scores` gives them, of answers to
-        questions as `mm.answer_scores`, of classes as `mm.class_scores`.
+        questions as `mm.answer_scores`, of spans of a passage as `mm.span_scores`, of classes as
+        `mm.class_scores`.
 
     Raises:
         ValueError: if the task has not just one target, or there is no record.
@@ -77,10 +85,15 @@ def _as_labels(answers, target, records):
     return class_scores(answers, records[target])
 
 
+def _as_spans(answers, target, records):
+    return span_scores(answers, records[target])
+
+
 SCORES = {
     "answers": _as_answers,
     "captions": _as_captions,
     "labels": _as_labels,
+    "spans": _as_spans,
     "speech": _as_speech,
 }
 

@@ -103,7 +103,8 @@ class Task(keras.Model):
             answer under the target's name, its score under `score`; with several targets
             `NAME_score`.
         """
-        return self.answer(self.context(self.preprocessor.tensors(raw)), **options)
+        found = self._search(self.context(self.preprocessor.tensors(raw)), **options)
+        return self._decode(found, raw, first=not {"n_best", "samples"} & set(options))
 
     def explain(self, raw, **options):
         """As `serve` with one answer each, and how it came about.
@@ -112,14 +113,14 @@ class Task(keras.Model):
             A dict of tensors: what `serve` gives; and for each target `NAME_tokens`
             `(batch, length)`, its tokens as strings, empty after the end, and what its head's
             `explain` gives: of a decoder `NAME_attention` `(batch, length, context length)`,
-            weights that sum to 1 per token.
+            weights that sum to 1 per token. Of a span the tokens are those of the whole passage.
         """
         context = self.context(self.preprocessor.tensors(raw))
         found = self._search(context, **options)
-        explained = self._decode(found, first=True)
+        explained = self._decode(found, raw, first=True)
         for name, field in self.preprocessor.targets.items():
             ids = found[name]["ids"][:, 0]
-            explained[f"{name}_tokens"] = field.decode(ids[..., None])
+            explained[f"{name}_tokens"] = field.spelled(ids, **field.beside(raw))
             more = self.get_layer(name).explain(ids, **context[name])
             explained |= {f"{name}_{key}": value for key, value in more.items()}
         return explained
@@ -134,7 +135,7 @@ class Task(keras.Model):
         """
         context = self.context(self.preprocessor.tensors(raw))
         found = self._search(context, **options)
-        timed = self._decode(found, first=True)
+        timed = self._decode(found, raw, first=True)
         for name, field in self.preprocessor.targets.items():
             ids = found[name]["ids"][:, 0]
             said = self.get_layer(name).explain(ids, **context[name])
@@ -158,22 +159,17 @@ class Task(keras.Model):
         contexts = self._context_model()(inputs, training=False)
         return tree.map_structure(lambda x: x[:rows], contexts)
 
-    def answer(self, context, **options):
-        """Contexts -> answers, see `serve`."""
-        several = {"n_best", "samples"} & set(options)
-        return self._decode(self._search(context, **options), first=not several)
-
     def _search(self, context, **options):
         targets = self.preprocessor.targets
         return {name: self.get_layer(name).answer(**context[name], **options) for name in targets}
 
-    def _decode(self, found, first):
+    def _decode(self, found, raw, first):
         targets = self.preprocessor.targets
         answers = {}
         for name, field in targets.items():
             ids, scores = found[name]["ids"], found[name]["scores"]
             score = "score" if len(targets) == 1 else f"{name}_score"
-            answers[name] = field.decode(ids[:, 0] if first else ids)
+            answers[name] = field.decode(ids[:, 0] if first else ids, **field.beside(raw))
             answers[score] = scores[:, 0] if first else scores
         return answers
 

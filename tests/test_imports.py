@@ -24,7 +24,10 @@ ALLOWED = {
     "task": set(),
     "word_vectors": set(),
     "assembly": {"fusion", "preprocessing", "task"},
-    "builders": {"assembly", "decoders", "encoders", "heads", "preprocessing"},
+    "builders": {
+        *("assembly", "decoders", "encoders", "fusion", "heads", "layers"),
+        *("preprocessing", "task"),
+    },
     "training": {"assembly", "data", "preprocessing", "task"},
     "evaluation": {"data", "metrics", "preprocessing"},
     "explanation": {"layers", "preprocessing"},

@@ -4,6 +4,7 @@ from mmkeras.builders.answering import multimodal_question_answering, visual_que
 from mmkeras.builders.captioning import image_captioning
 from mmkeras.builders.classification import image_classification, text_classification
 from mmkeras.builders.language import language_model
+from mmkeras.builders.reading import question_answering
 from mmkeras.builders.speech import speech_to_text
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "image_classification",
     "language_model",
     "multimodal_question_answering",
+    "question_answering",
     "speech_to_text",
     "text_classification",
     "visual_question_answering",

@@ -208,7 +208,7 @@ def _wanted(records, preprocessor):
 
 def _columns(records, fields):
     """The columns of the fields; of an optional one that no record has, a column of None."""
-    there = {name: records[name] for name in fields if name in records}
+    there = {name: fields[name].cells(name, records) for name in fields if name in records}
     check_columns(there)
     rows = len(next(iter(there.values()), ()))
     return {name: there.get(name, [None] * rows) for name in fields}

@@ -6,7 +6,7 @@ from mmkeras.layers.linear import LayerNorm, Linear
 from mmkeras.layers.pooling import AttentionPooling, masked_mean
 from mmkeras.layers.position import LearnedPositions
 from mmkeras.layers.recurrent import LSTM
-from mmkeras.layers.shapes import FlattenGrid
+from mmkeras.layers.shapes import FirstPlaces, FlattenGrid
 from mmkeras.layers.transformer import FeedForward, TransformerBlock
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "AttentionPooling",
     "EmbeddingPair",
     "FeedForward",
+    "FirstPlaces",
     "FlattenGrid",
     "LayerNorm",
     "LearnedPositions",

@@ -1,4 +1,4 @@
-"""Between grids and sequences."""
+"""Grids as sequences, and parts of sequences."""
 
 import keras
 from keras import ops
@@ -24,3 +24,14 @@ class FlattenGrid(keras.layers.Layer):
 
     def call(self, x):
         return ops.reshape(x, (-1, self._grid[0] * self._grid[1], x.shape[-1]))
+
+
+@keras.saving.register_keras_serializable("mmkeras")
+class FirstPlaces(keras.layers.Layer):
+    """Of a sequence `(batch, length, width)` as many places as a mask `(batch, places)` has."""
+
+    def call(self, sequence, padding_mask):
+        return sequence[:, : ops.shape(padding_mask)[1]]
+
+    def compute_output_shape(self, sequence_shape, padding_mask_shape):
+        return (sequence_shape[0], padding_mask_shape[1], sequence_shape[2])

@@ -7,6 +7,7 @@ from mmkeras.preprocessing.features import Features
 from mmkeras.preprocessing.field import Field
 from mmkeras.preprocessing.image import Image
 from mmkeras.preprocessing.labels import Labels, most_common
+from mmkeras.preprocessing.passage import Passage, Span
 from mmkeras.preprocessing.preprocessor import Preprocessor
 from mmkeras.preprocessing.text import Answer, Text, Transcript
 from mmkeras.preprocessing.tokenizers import (
@@ -24,7 +25,9 @@ __all__ = [
     "Field",
     "Image",
     "Labels",
+    "Passage",
     "Preprocessor",
+    "Span",
     "SubwordTokenizer",
     "Text",
     "Transcript",

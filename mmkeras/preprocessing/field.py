@@ -135,6 +135,10 @@ class Field(keras.layers.Layer):
         """
         return {}
 
+    def cells(self, name, records):
+        """What this field reads of records, a dict of columns: one value for each of them."""
+        return records[name]
+
     def column(self, values):
         """What `load` gave for some examples -> one tensor, of which a batch takes its rows."""
         return tf.convert_to_tensor(values)
@@ -146,6 +150,14 @@ class Field(keras.layers.Layer):
     def decode(self, ids):
         """What the model answers -> strings, in the graph."""
         raise NotImplementedError(f"{type(self).__name__} cannot be a target.")
+
+    def beside(self, raw):
+        """What `decode` takes beside ids, by argument, of the raw tensors of the inputs."""
+        return {}
+
+    def spelled(self, ids, **beside):
+        """The tokens `(batch, length)` that an explanation of answers `(batch, any)` is about."""
+        return self.decode(ids[..., tf.newaxis], **beside)
 
     def get_config(self):
         return {**super().get_config(), "optional": self.optional}

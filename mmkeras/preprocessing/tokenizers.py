@@ -18,8 +18,8 @@ _TEXTS_AT_ONCE = 1024
 _MOST_DISTINCT = 1_000_000  # words counted at once in training; beyond it the rarest are dropped
 
 # A word of a script that is written without spaces is one character, as in BERT.
-_SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}ーｰ]"
-_WORD = "|".join(
+SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}ーｰ]"
+WORD = "|".join(
     [
         r"['’](?i:s|t|re|ve|ll|m|d)\b",
         r"\p{N}+(?:[.,:]\p{N}+)+",
@@ -173,8 +173,8 @@ class WordTokenizer(_LookupTokenizer):
     def split(strings, lowercase):
         strings = tf.strings.regex_replace(_valid(strings), r"[\p{Z}\p{Cc}]+", " ")
         strings = _lower(strings) if lowercase else strings
-        strings = tf.strings.regex_replace(strings, f"({_SPACELESS})", r" \1 ")
-        strings = tf.strings.regex_replace(strings, f"({_WORD})", r"\1 ")
+        strings = tf.strings.regex_replace(strings, f"({SPACELESS})", r" \1 ")
+        strings = tf.strings.regex_replace(strings, f"({WORD})", r"\1 ")
         return tf.strings.split(strings)
 
 

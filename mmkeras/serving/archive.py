@@ -16,7 +16,7 @@ from mmkeras.serving.warmup import write_warmup
 from mmkeras.streaming import Stream, what_hinders
 
 EXAMPLES = 2
-# Classes that `nbest` gives.
+# Classes or spans that `nbest` gives.
 MANY = 5
 
 
@@ -76,7 +76,9 @@ def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False
     heads = [task.get_layer(name) for name in task.preprocessor.targets]
     several = {}
     if not all(getattr(head, "searches", True) for head in heads):
-        several = {"n_best": n_best or min([MANY, *(head.classes for head in heads)])}
+        several = {
+            "n_best": n_best or min([MANY, *(getattr(head, "classes", MANY) for head in heads)])
+        }
     elif beam_width is not None:
         options["beam_width"] = beam_width
         several = {"n_best": n_best or beam_width}

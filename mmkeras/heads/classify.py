@@ -1,4 +1,4 @@
-"""Heads: layers that make a target from the context at once."""
+"""A head that classifies."""
 
 import keras
 from keras import ops
