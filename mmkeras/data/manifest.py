@@ -1,5 +1,6 @@
 """Manifests: lists of one's own, of files and texts, as records."""
 
+import contextlib
 import csv
 import json
 import os
@@ -215,10 +216,15 @@ _READ = {_CAPTIONS: _captioned_record, _SPEECH: _spoken_record}
 def _json_rows(path, problems):
     for line, text in lines(path, problems):
         with problems.at(f"{path}, line {line}"):
-            row = json.loads(text)
-            if not isinstance(row, dict):
-                raise ValueError(f"should be a JSON object. Received: {text!r:.80}")
-            yield line, row
+            yield line, _json_object(text)
+
+
+def _json_object(text):
+    with contextlib.suppress(json.JSONDecodeError):
+        row = json.loads(text)
+        if isinstance(row, dict):
+            return row
+    raise ValueError(f"should be a JSON object. Received: {text!r:.80}")
 
 
 def _table_rows(path, problems, delimiter=","):
