@@ -132,30 +132,42 @@ class PairLoss(keras.losses.Loss):
 
     Every pair of the batch is held against every other. Labels say which belong together: those
     with the same number do, such as five captions of one photo, and no two of them are taken for
-    a mismatch.
+    a mismatch. A label below 0 says that one of the two is missing: it costs nothing, and is no
+    stranger to any other.
+
+    Attributes:
+        temperature, bias: Of the `EmbeddingPair` that it wants.
 
     Shapes: labels `(batch,)`, whole numbers below 2 ** 24; pairs `(batch, 2, width)` as
     `EmbeddingPair` gives them -> `(batch,)`.
     """
 
+    temperature = 0.07
+    bias = None
+
     def gather(self, x):
         """All replicas' rows; here there is one replica."""
         return x
 
-    def directed(self, logits, same):
-        """Loss per row of `(batch, all)` logits, given which pairs belong together."""
+    def directed(self, logits, same, stranger):
+        """Loss per row of `(batch, all)` logits, given which are partners and which are not.
+
+        Where a pair is missing neither is true, and the logit is far below all others.
+        """
         raise NotImplementedError
 
     def call(self, labels, pairs):
         pairs = ops.cast(pairs, "float32")
         labels = ops.reshape(labels, (-1,))
-        same = ops.equal(labels[:, None], self.gather(labels)[None, :])
-        everyone = self.gather(pairs)
-        ways = [
-            self.directed(ops.matmul(pairs[:, side], ops.transpose(everyone[:, 1 - side])), same)
-            for side in (0, 1)
-        ]
-        return sum(ways) / 2
+        all_labels, everyone = self.gather(labels), self.gather(pairs)
+        there = ops.expand_dims(all_labels >= 0, 0)
+        equal = ops.equal(ops.expand_dims(labels, 1), ops.expand_dims(all_labels, 0))
+        same, stranger = (ops.logical_and(x, there) for x in (equal, ops.logical_not(equal)))
+        ways = []
+        for side in (0, 1):
+            logits = ops.matmul(pairs[:, side], ops.transpose(everyone[:, 1 - side]))
+            ways.append(self.directed(ops.where(there, logits, -FAR), same, stranger))
+        return ops.where(labels >= 0, sum(ways) / 2, 0.0)
 
 
 @keras.saving.register_keras_serializable("mmkeras")
@@ -178,9 +190,9 @@ class InfoNCE(PairLoss):
     def __init__(self, name="info_nce", **kwargs):
         super().__init__(name=name, **kwargs)
 
-    def directed(self, logits, same):
+    def directed(self, logits, same, stranger):
         same = ops.cast(same, logits.dtype)
-        target = same / ops.sum(same, axis=-1, keepdims=True)
+        target = same / ops.maximum(ops.sum(same, axis=-1, keepdims=True), 1.0)
         return -ops.sum(target * ops.log_softmax(logits), axis=-1)
 
 
@@ -194,10 +206,13 @@ class SigLIP(PairLoss):
     Shapes: as `PairLoss`: labels `(batch,)`, pairs `(batch, 2, width)`.
     """
 
+    temperature = 0.1
+    bias = -10.0
+
     def __init__(self, name="siglip", **kwargs):
         super().__init__(name=name, **kwargs)
 
-    def directed(self, logits, same):
+    def directed(self, logits, same, stranger):
         return -ops.sum(ops.log_sigmoid(ops.where(same, logits, -logits)), axis=-1)
 
 
@@ -216,12 +231,13 @@ class Triplet(PairLoss):
     Shapes: as `PairLoss`: labels `(batch,)`, pairs `(batch, 2, width)`.
     """
 
+    temperature = None
+
     def __init__(self, margin=0.2, name="triplet", **kwargs):
         super().__init__(name=name, **kwargs)
         self.margin = margin
 
-    def directed(self, logits, same):
-        stranger = ops.logical_not(same)
+    def directed(self, logits, same, stranger):
         partner = ops.min(ops.where(same, logits, FAR), axis=-1, keepdims=True)
         farther = ops.logical_and(stranger, logits < partner)
         semi_hard = ops.max(ops.where(farther, logits, -FAR), axis=-1)
@@ -232,3 +248,19 @@ class Triplet(PairLoss):
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin}
+
+
+PAIR_LOSSES = {"info_nce": InfoNCE, "siglip": SigLIP, "triplet": Triplet}
+
+
+def pair_loss(loss):
+    """A `PairLoss` by name, from its config, or as it is."""
+    if isinstance(loss, dict):
+        return keras.losses.deserialize(loss)
+    if isinstance(loss, str) and loss in PAIR_LOSSES:
+        return PAIR_LOSSES[loss]()
+    if not isinstance(loss, PairLoss):
+        raise ValueError(
+            f"`loss` should be one of {list(PAIR_LOSSES)} or a PairLoss. Received: loss={loss!r}"
+        )
+    return loss

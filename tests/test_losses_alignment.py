@@ -54,6 +54,29 @@ def test_one_loss_per_example_whatever_the_order(loss):
     np.testing.assert_allclose(moved, got[order], rtol=1e-5)
 
 
+@pytest.mark.parametrize("loss", [InfoNCE(), SigLIP(), Triplet(), Triplet(2.0)])
+def test_a_pair_that_lacks_one_half_has_no_part(loss):
+    """It costs nothing, and the others cost what they cost without it; nor is there a gradient."""
+    import tensorflow as tf
+
+    labels = np.array([0, -1, 0, 2])
+    together = tf.constant(pairs())
+    with tf.GradientTape() as tape:
+        tape.watch(together)
+        got = loss.call(labels, together)
+        total = tf.reduce_sum(got)
+    alone = np.asarray(loss.call(labels[[0, 2, 3]], np.asarray(together)[[0, 2, 3]]))
+    np.testing.assert_allclose(got, np.insert(alone, 1, 0.0), rtol=1e-5)
+    gradient = tape.gradient(total, together).numpy()
+    assert np.isfinite(gradient).all()
+    assert not gradient[1].any()
+
+
+@pytest.mark.parametrize("loss", [InfoNCE(), SigLIP(), Triplet()])
+def test_nothing_but_missing_pairs_costs_nothing(loss):
+    assert float(loss(np.array([-1, -1, -1, -1]), pairs())) == 0.0
+
+
 @pytest.mark.parametrize("loss", [InfoNCE(), SigLIP(), Triplet()])
 def test_all_replicas_together_are_one_batch(loss):
     """What an all-gather has to do, and nothing else."""

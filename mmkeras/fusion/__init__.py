@@ -2,6 +2,7 @@
 
 import keras
 
+from mmkeras.fusion.aligned import Alignment, side_by_side
 from mmkeras.fusion.attention import (
     BottleneckFusion,
     CoAttentionFusion,
@@ -51,6 +52,7 @@ FUSIONS = {
 
 __all__ = [
     "FUSIONS",
+    "Alignment",
     "AttentionFusion",
     "BilinearFusion",
     "BottleneckFusion",
@@ -75,8 +77,10 @@ __all__ = [
     "RecurrentFusion",
     "SumFusion",
     "WeightedFusion",
+    "aligned",
     "concatenate",
     "fuse",
+    "side_by_side",
 ]
 
 
@@ -113,3 +117,36 @@ def fuse(encoded, width, dropout=0.0, fusion="concatenate", modality_dropout=0.0
     if isinstance(fusion, keras.layers.Layer):
         return fusion(encoded)
     return fusion(encoded, width, dropout)
+
+
+def aligned(fusion, names, weight=0.1, loss="info_nce", width=128):
+    """A fusion with an auxiliary beside it: in training, two of its inputs are drawn together.
+
+    Args:
+        fusion: As in `fuse`.
+        names: Of the two inputs.
+        weight, loss, width: As in `Alignment`.
+
+    Returns:
+        A function, to be given as `fusion=` to a builder or to `assemble`.
+
+    Raises:
+        ValueError: when it is used, if there are no inputs of these names.
+
+    Example:
+
+    ```python
+    fusion = mm.aligned("gated", ("image", "audio"), weight=0.2)
+    model = mm.multimodal_question_answering(words, answers, room, fusion=fusion)
+    ```
+    """
+
+    def fuse_aligned(encoded, joined_width, dropout):
+        if len(set(names)) != 2 or not set(names) <= set(encoded):
+            raise ValueError(f"`names` should be two of {list(encoded)}. Received: names={names!r}")
+        (v, v_mask), (w, w_mask) = (encoded[name] for name in names)
+        layer = Alignment(weight, loss, width, name="alignment")
+        v = layer(v, w, v_mask=v_mask, w_mask=w_mask)
+        return fuse({**encoded, names[0]: (v, v_mask)}, joined_width, dropout, fusion)
+
+    return fuse_aligned

@@ -1,6 +1,6 @@
 """Layers that encoders, fusions and decoders are made of."""
 
-from mmkeras.layers.alignment import EmbeddingPair, Similarity
+from mmkeras.layers.alignment import EmbeddingPair, JointEmbedding, Similarity
 from mmkeras.layers.attention import AdditiveAttention, Attention, attend
 from mmkeras.layers.linear import LayerNorm, Linear
 from mmkeras.layers.pooling import AttentionPooling, masked_mean
@@ -18,6 +18,7 @@ __all__ = [
     "FeedForward",
     "FirstPlaces",
     "FlattenGrid",
+    "JointEmbedding",
     "LayerNorm",
     "LearnedPositions",
     "Linear",

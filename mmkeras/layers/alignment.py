@@ -1,11 +1,11 @@
-"""How well parts of two modalities match, and pairs of embeddings to train it on."""
+"""How well two modalities match: embeddings in a joint space, similarities, pairs to train on."""
 
 import math
 
 import keras
 from keras import ops
 
-from mmkeras.layers.linear import Linear
+from mmkeras.layers.linear import LayerNorm, Linear
 
 SIMILARITIES = ("cosine", "dot", "euclidean", "bilinear")
 # Squared distances below this have no stable square root.
@@ -149,10 +149,67 @@ class EmbeddingPair(keras.layers.Layer):
         return {**super().get_config(), "temperature": self.temperature, "bias": self.bias}
 
 
+@keras.saving.register_keras_serializable("mmkeras")
+class JointEmbedding(keras.layers.Layer):
+    """A modality as one vector of length 1, in a space that it shares with others.
+
+    Of every channel the largest value among the visible places is taken, and the vector of these
+    is projected (Faghri et al. 2018, "VSE++"). Where nothing is visible it says nothing.
+
+    Args:
+        width: Of the joint space.
+        dropout: Rate on what is projected.
+
+    Shapes: sequence `(batch, length, any)`, padding mask `(batch, length)` or None ->
+    `(batch, width)`.
+
+    Example:
+
+    ```python
+    import keras
+    import mmkeras as mm
+
+    words, mask = keras.random.normal((2, 7, 64)), keras.ops.ones((2, 7), "bool")
+    vectors = mm.JointEmbedding(32)(words, mask)  # (2, 32)
+    ```
+    """
+
+    def __init__(self, width, dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        self.dropout = dropout
+
+    def build(self, sequence_shape, padding_mask_shape=None):
+        self.norm = LayerNorm(name="norm")
+        self.norm.build((None, sequence_shape[-1]))
+        self.linear = Linear(self.width, name="linear")
+        self.linear.build((None, sequence_shape[-1]))
+        self.drop = keras.layers.Dropout(self.dropout)
+
+    def call(self, sequence, padding_mask=None, training=None):
+        vector = self.norm(_largest(sequence, padding_mask))
+        return unit(self.linear(self.drop(vector, training=training)))
+
+    def compute_output_shape(self, sequence_shape, padding_mask_shape=None):
+        return (sequence_shape[0], self.width)
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width, "dropout": self.dropout}
+
+
 def unit(x):
     """Vectors along the last axis, of length 1."""
     squares = ops.sum(ops.square(ops.cast(x, "float32")), axis=-1, keepdims=True)
     return x * ops.cast(ops.rsqrt(ops.maximum(squares, SMALL)), x.dtype)
+
+
+def _largest(sequence, mask):
+    """Per channel, over the visible places: `(batch, width)`, 0 where there is none."""
+    if mask is None:
+        return ops.max(sequence, axis=1)
+    visible = ops.expand_dims(ops.cast(mask, "bool"), -1)
+    largest = ops.max(ops.where(visible, sequence, -math.inf), axis=1)
+    return ops.where(ops.any(visible, axis=1), largest, 0.0)
 
 
 def _where(mask, axis, values):

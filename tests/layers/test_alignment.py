@@ -1,8 +1,11 @@
+import re
+
 import keras
 import numpy as np
 import pytest
 
-from mmkeras.layers.alignment import EmbeddingPair, Similarity
+import mmkeras as mm
+from mmkeras.layers.alignment import EmbeddingPair, JointEmbedding, Similarity
 
 RANDOM = np.random.default_rng(0)
 V = RANDOM.normal(size=(2, 4, 5)).astype("float32")
@@ -96,3 +99,96 @@ class TestEmbeddingPair:
         model.save(tmp_path / "m.keras")
         again = keras.models.load_model(tmp_path / "m.keras")
         np.testing.assert_array_equal(model([V[0, :3], W[0]]), again([V[0, :3], W[0]]))
+
+
+class TestJointEmbedding:
+    def test_hidden_places_leave_no_trace(self):
+        layer = JointEmbedding(6)
+        mask = np.array([[1, 1, 0, 0], [1, 1, 1, 1]], bool)
+        hidden = np.where(mask[..., None], V, np.nan)
+        np.testing.assert_array_equal(layer(hidden, mask), layer(V, mask))
+        np.testing.assert_allclose(layer(V[:1, :2]), layer(V, mask)[:1], atol=1e-6)
+
+    def test_vectors_have_length_1_and_where_nothing_is_visible_they_are_finite(self):
+        mask = np.array([[1, 0, 0, 0], [0, 0, 0, 0]], bool)
+        got = np.asarray(JointEmbedding(6)(V, mask))
+        np.testing.assert_allclose(np.linalg.norm(got[0]), 1, rtol=1e-5)
+        assert np.isfinite(got).all()
+
+    def test_saved_and_loaded_it_gives_the_same(self, tmp_path):
+        inputs = keras.Input((None, 5)), keras.Input((None,), dtype="bool")
+        model = keras.Model(inputs, JointEmbedding(6, 0.5)(*inputs))
+        model.save(tmp_path / "m.keras")
+        again = keras.models.load_model(tmp_path / "m.keras")
+        values = [V, np.array([[1, 1, 0, 1], [0, 1, 0, 1]], bool)]
+        np.testing.assert_array_equal(model(values), again(values))
+
+
+class TestAlignment:
+    """Drawn together beside another task."""
+
+    SOUND = W[..., :3]
+
+    def test_it_changes_nothing(self):
+        layer = mm.Alignment()
+        for training in (False, True):
+            np.testing.assert_array_equal(layer(V, self.SOUND, training=training), V)
+
+    @pytest.mark.parametrize("loss", ["info_nce", "siglip", "triplet", mm.Triplet(0.5)])
+    def test_its_loss_has_its_weight_and_counts_in_training_only(self, loss):
+        layer = mm.Alignment(0.5, loss)
+        layer(V, self.SOUND, training=False)
+        assert not layer.losses
+        layer(V, self.SOUND, training=True)
+        v, w = layer.embeddings
+        expected = layer.loss(np.arange(2), layer.pair(v(V), w(self.SOUND)))
+        np.testing.assert_allclose(layer.losses, [0.5 * expected], rtol=1e-5)
+
+    @pytest.mark.parametrize("loss", ["info_nce", "siglip", "triplet"])
+    def test_examples_that_lack_one_of_the_two_have_no_part(self, loss):
+        layer = mm.Alignment(1.0, loss)
+        v, w = np.concatenate([V, V[:1]]), np.concatenate([self.SOUND, self.SOUND[1:]])
+        mask = np.array([[1], [1], [0]], bool) & np.ones((3, 4), bool)
+        found = []
+        for arguments in ((v, w, mask), (V, self.SOUND), (v, w, mask & False)):
+            layer(*arguments, training=True)
+            found += layer.losses
+        np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+        assert float(found[1]) > float(found[2]) == 0.0
+
+    def test_beside_any_fusion_training_draws_them_together(self, tmp_path):
+        random = np.random.default_rng(0)
+        x = random.normal(size=(64, 8)).astype("float32")
+        records = {"image": x, "sound": x @ random.normal(size=(8, 6)).astype("float32")}
+        records["label"] = ["yes", "no"] * 32
+        inputs = {
+            name: (mm.Features(records[name].shape[1:]), as_sequence(name))
+            for name in ("image", "sound")
+        }
+        target = {"label": (mm.Labels(["yes", "no"]), mm.Classify(2, name="label"))}
+        fusion = mm.aligned("gated", ("image", "sound"), weight=1.0, width=16)
+        keras.utils.set_random_seed(0)
+        task = mm.assemble(inputs, target, 8, fusion=fusion, optimizer=keras.optimizers.Adam(0.03))
+        data = mm.dataset(records, task.preprocessor, 64, cache=True)
+        history = task.fit(data, epochs=40, verbose=0).history["loss"]
+        assert history[-1] < history[0] - 2
+        task.save(tmp_path / "task.keras")
+        again = keras.models.load_model(tmp_path / "task.keras")
+        asked = {"image": x[:3], "sound": records["sound"][:3]}
+        assert again.infer(asked) == task.infer(asked)
+        layer = again.get_layer("alignment")
+        assert layer.get_config() == task.get_layer("alignment").get_config()
+
+    @pytest.mark.parametrize("names", [("image",), ("image", "image"), ("image", "text")])
+    def test_names_of_no_two_inputs(self, names):
+        encoded = {"image": (V, None), "sound": (W, None)}
+        with pytest.raises(ValueError, match=re.escape("two of ['image', 'sound']. Received")):
+            mm.aligned("gated", names)(encoded, 8, 0.0)
+
+    def test_a_loss_that_is_none(self):
+        with pytest.raises(ValueError, match=r"`loss` should be one of \['info_nce'.*loss='mse'"):
+            mm.Alignment(loss="mse")
+
+
+def as_sequence(name):
+    return lambda x: (keras.layers.Reshape((1, -1), name=f"{name}_vector")(x), None)

@@ -1,0 +1,376 @@
+"""An index of embeddings: photos, texts or sounds, found by any of these."""
+
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from mmkeras.data.files import files_at
+from mmkeras.data.problems import Problems
+
+PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+# Values that are embedded before the next ones are read.
+CHUNK = 1024
+# Of one product, whose scores take 16 MB.
+QUERIES, ROWS = 64, 65536
+# Fewer items in a cluster say little about where its centre is, and more than that no more.
+FEWEST, MOST = 40, 64
+FORMAT = "mmkeras index 1"
+
+
+class Index:
+    """Items and their embeddings, searched for those nearest to a photo, a text or anything else.
+
+    A search compares every item, in blocks of a matrix product, so that its answer is exact; for
+    millions see `approximate`.
+
+    Args:
+        task: A Task that embeds, such as `image_text_retrieval` makes (see `Task.embed`); None for
+            vectors that come from elsewhere.
+        dtype: `"float32"`, or `"float16"`, which takes half the memory and more time, and changes
+            scores by less than 0.001.
+
+    Attributes:
+        items: List of str, in the order in which they were added.
+
+    Example:
+
+    ```python
+    import mmkeras as mm
+
+    photos = mm.Index(model)
+    photos.add("image", "holiday/")                      # a folder, a zip, or a list of files
+    photos.search("caption", ["a dog in the snow"], k=2)
+    # [[("holiday/17.jpg", 0.43), ("holiday/4.jpg", 0.38)]]
+    photos.save("holiday.npz")
+    mm.Index.load("holiday.npz", model).search("image", ["like_this.jpg"])
+    ```
+    """
+
+    def __init__(self, task=None, dtype="float32"):
+        if dtype not in ("float32", "float16"):
+            raise ValueError(f'`dtype` should be "float32" or "float16". Received: dtype={dtype!r}')
+        self.task = task
+        self.dtype = dtype
+        self.items = []
+        self._rows = {}
+        self._vectors = np.zeros((0, 0), dtype)
+        self._made_by = None
+        self._clusters = None
+
+    def __len__(self):
+        return len(self.items)
+
+    def vector(self, item):
+        """The embedding of an item, `(width,)`.
+
+        Raises:
+            ValueError: if there is no such item.
+        """
+        if item not in self._rows:
+            raise ValueError(
+                f"`item` should be one of the {len(self)} items. Received: item={item!r}"
+            )
+        return self._vectors[self._rows[item]]
+
+    def add(self, name, values, items=None, batch_size=32, on_error="raise"):
+        """Embed values of an input of the task, and add them.
+
+        Args:
+            name: Of the input.
+            values: A list: paths, bytes, texts, arrays; or a folder or zip, of which the pictures
+                are taken, in the order of their paths.
+            items: What to call them, list of str; None for the values themselves.
+            batch_size: How many go through the task at once.
+            on_error: `"raise"` stops at the first value that cannot be read; `"skip"` leaves such
+                values out, and warns at the end with how many they were and which came first.
+
+        Returns:
+            This index.
+
+        Raises:
+            ValueError: naming the value that cannot be read, the item that is there already, or
+                the folder without pictures.
+        """
+        self._check_task()
+        values = _pictures(values) if isinstance(values, (str, os.PathLike)) else list(values)
+        items = self._checked(values if items is None else list(items), len(values))
+        problems = Problems(on_error)
+        for start in range(0, len(values), CHUNK):
+            part = slice(start, start + CHUNK)
+            good, vectors = self._embed(name, values[part], items[part], batch_size, problems)
+            self.add_vectors(good, vectors)
+        problems.warn("`values`")
+        return self
+
+    def _embed(self, name, values, items, batch_size, problems):
+        """Those of the items whose values can be read, and the embeddings of these."""
+        try:
+            return items, self.task.embed(name, values, batch_size)
+        except (ValueError, OSError) as error:
+            if len(values) == 1:
+                problems.add(f"{items[0]!r}: {error}")
+                return [], self.task.embed(name, [])
+        middle = len(values) // 2
+        left = self._embed(name, values[:middle], items[:middle], batch_size, problems)
+        right = self._embed(name, values[middle:], items[middle:], batch_size, problems)
+        return left[0] + right[0], np.concatenate([left[1], right[1]])
+
+    def add_vectors(self, items, vectors):
+        """Add embeddings that were made elsewhere.
+
+        Args:
+            items: List of str, none of which is there already.
+            vectors: Array `(items, width)`, of any length above 0.
+
+        Returns:
+            This index.
+
+        Raises:
+            ValueError: if the items are no new strings, or the vectors no finite numbers of the
+                width of this index.
+        """
+        vectors = self._unit(vectors)
+        items = self._checked(list(items), len(vectors))
+        if not items:
+            return self
+        if self.task is not None:
+            self._made_by = self.task.embedding_id()
+        self._rows |= {item: row for row, item in enumerate(items, len(self))}
+        self.items += items
+        before = self._vectors if self._vectors.size else vectors[:0].astype(self.dtype)
+        self._vectors = np.concatenate([before, vectors.astype(self.dtype)])
+        if self._clusters is not None:
+            self._clusters.add(vectors)
+        return self
+
+    def search(self, name, values, k=10, batch_size=32):
+        """The items that are nearest to values of an input of the task.
+
+        Args:
+            name: Of the input, such as `"caption"`.
+            values: A list: texts, paths, bytes, arrays.
+            k: How many items, or all if there are fewer.
+            batch_size: How many values go through the task at once.
+
+        Returns:
+            For each value a list of `(item, score)`, the best first; the score is the cosine.
+
+        Raises:
+            ValueError: if the index is empty, or a value cannot be read.
+        """
+        if isinstance(values, (str, bytes, os.PathLike)):
+            raise ValueError(f"`values` should be a list. Received: values={values!r:.80}")
+        self._check_task()
+        return self.search_vectors(self.task.embed(name, values, batch_size), k)
+
+    def search_vectors(self, vectors, k=10):
+        """As `search`, from embeddings `(queries, width)`."""
+        if not self.items:
+            raise ValueError("The index should hold something to search. Received: no items")
+        if not isinstance(k, int) or k < 1:
+            raise ValueError(f"`k` should be a whole number above 0. Received: k={k!r}")
+        queries, k = self._unit(vectors), min(k, len(self))
+        nearest = self._among_clusters if self._clusters is not None else self._exact
+        parts = [nearest(queries[i : i + QUERIES], k) for i in range(0, len(queries), QUERIES)]
+        return [
+            [(self.items[i], float(x)) for i, x in zip(*found, strict=True) if i >= 0]
+            for part in parts
+            for found in zip(*part, strict=True)
+        ]
+
+    def _exact(self, queries, k):
+        """Rows and scores of the `k` nearest of each query, best first."""
+        scores = np.full((len(queries), k), -np.inf, "float32")
+        rows = np.zeros((len(queries), k), np.int64)
+        for start in range(0, len(self), ROWS):
+            block = self._vectors[start : start + ROWS].astype("float32", copy=False)
+            found = queries @ block.T
+            # Few come among the best of those before, and only these are sorted.
+            places = np.flatnonzero((found > scores[:, -1:]).any(axis=0))
+            scores = np.concatenate([scores, found[:, places]], axis=1)
+            new = np.broadcast_to(start + places, (len(queries), len(places)))
+            rows, scores = _best(np.concatenate([rows, new], axis=1), scores, k)
+        return rows, scores
+
+    def _among_clusters(self, queries, k):
+        """As `_exact`, of the clusters nearest to each query; row -1 where they hold fewer."""
+        _, rows = self._clusters.search(queries, k)
+        near = self._vectors[rows].astype("float32", copy=False)
+        # Not the scores that it gives, as it keeps vectors in half precision.
+        scores = np.where(rows < 0, -np.inf, np.einsum("qkw,qw->qk", near, queries))
+        return _best(rows, scores, k)
+
+    def approximate(self, probes=16):
+        """Let searches look into the clusters nearest to what is sought, and into no others.
+
+        k-means parts the items into clusters, some thousand for a million (Douze et al. 2024, "The
+        Faiss library"); what is added later joins the nearest of them. It takes half as much
+        memory again, and faiss, the extra `ann`.
+
+        Args:
+            probes: Clusters that a search looks into; with more of them it misses fewer items and
+                takes longer. None for exact searches again.
+
+        Returns:
+            This index.
+
+        Raises:
+            ImportError: if faiss is not installed.
+            ValueError: if the index is empty, or `probes` is no such number.
+        """
+        if probes is None:
+            self._clusters = None
+            return self
+        if not isinstance(probes, int) or probes < 1:
+            raise ValueError(
+                f"`probes` should be a whole number above 0 or None. Received: probes={probes!r}"
+            )
+        if not self.items:
+            raise ValueError("The index should hold items to part into clusters. Received: none")
+        if self._clusters is None:
+            self._clusters = _cluster(self._vectors)
+        self._clusters.nprobe = probes
+        return self
+
+    def save(self, path):
+        """Write the items, their embeddings and clusters to an `.npz` file, but not the task.
+
+        An older file gives way only to a whole new one.
+        """
+        path = Path(path)
+        about = {"format": FORMAT, "made_by": self._made_by, "items": self.items}
+        arrays = {"about": _as_bytes(about), "vectors": self._vectors}
+        if self._clusters is not None:
+            arrays["clusters"] = _faiss().serialize_index(self._clusters)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            part = Path(folder, path.name)
+            with open(part, "wb") as file:
+                np.savez(file, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+
+    @classmethod
+    def load(cls, path, task=None):
+        """Read what `save` wrote.
+
+        Args:
+            path: Of the file.
+            task: The Task that embeds what is sought or added, the one that the index was made by.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is damaged, no index, or made by another task or by this one before
+                it was trained further.
+            ImportError: if the index has clusters and faiss is not installed.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                arrays = dict(arrays)
+            about = json.loads(arrays["about"].tobytes())
+            vectors, items = arrays["vectors"], about["items"]
+            sound = about["format"] == FORMAT and len(items) == len(vectors)
+        except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(f"`path` should be an index. Received: {path}: {error!r}") from None
+        if not sound:
+            raise ValueError(f"`path` should be an index of this version. Received: {path}")
+        index = cls(task, vectors.dtype.name)
+        index._vectors, index.items, index._made_by = vectors, items, about["made_by"]
+        index._rows = {item: row for row, item in enumerate(items)}
+        if task is not None:
+            index._check_task(path)
+        if "clusters" in arrays:
+            index._clusters = _faiss().deserialize_index(arrays["clusters"])
+        return index
+
+    def _check_task(self, source="this index"):
+        if self.task is None:
+            raise ValueError("The index should have a task, which embeds. Received: task=None")
+        if self._made_by not in (None, self.task.embedding_id()):
+            raise ValueError(
+                f"The task should be the one that made {source}. Received: another, or the same "
+                "after further training, whose embeddings mean something else"
+            )
+
+    def _checked(self, items, count):
+        """New items, as many as there are values."""
+        if len(items) != count:
+            raise ValueError(f"`items` should be {count} strings. Received: {len(items)}")
+        seen = set()
+        for item in items:
+            if not isinstance(item, str):
+                raise ValueError(
+                    "`items` should be given where values are no strings. "
+                    f"Received: an item of {type(item)}"
+                )
+            if item in seen or item in self._rows:
+                raise ValueError(f"`items` should be new and different. Received twice: {item!r}")
+            seen.add(item)
+        return items
+
+    def _unit(self, vectors):
+        """Vectors `(any, width)` as float32 of length 1."""
+        vectors = np.asarray(vectors)
+        width = self._vectors.shape[1] or None
+        if (
+            vectors.ndim != 2
+            or vectors.dtype.kind not in "fiu"
+            or vectors.shape[1] != (width or vectors.shape[1])
+        ):
+            raise ValueError(
+                f"`vectors` should be numbers of shape (any, {width or 'width'}). "
+                f"Received: {vectors.dtype} of shape {vectors.shape}"
+            )
+        vectors = vectors.astype("float32")
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not (np.isfinite(lengths).all() and lengths.all()):
+            row = int(np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))[0])
+            raise ValueError(f"`vectors` should be finite and not zero. Received: row {row}")
+        return vectors / lengths
+
+
+def _pictures(place):
+    """Paths of the pictures below a folder or zip."""
+    names = sorted(name for name in files_at(place) if name.lower().endswith(PICTURES))
+    if not names:
+        raise ValueError(f"`values` should be a folder or zip with pictures. Received: {place!r}")
+    return [os.path.join(place, name) for name in names]
+
+
+def _best(rows, scores, k):
+    """The `k` highest scores of each query and their rows, best first."""
+    places = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    order = np.argsort(-np.take_along_axis(scores, places, axis=1), axis=1, kind="stable")
+    places = np.take_along_axis(places, order, axis=1)
+    return np.take_along_axis(rows, places, axis=1), np.take_along_axis(scores, places, axis=1)
+
+
+def _faiss():
+    try:
+        import faiss
+    except ImportError:
+        raise ImportError('faiss is not installed: pip install "mmkeras[ann]"') from None
+    return faiss
+
+
+def _cluster(vectors):
+    """The vectors in clusters: about twice the root of their number."""
+    faiss = _faiss()
+    count = max(1, min(round(2 * len(vectors) ** 0.5), len(vectors) // FEWEST))
+    clusters = faiss.index_factory(
+        vectors.shape[1], f"IVF{count},SQfp16", faiss.METRIC_INNER_PRODUCT
+    )
+    clusters.cp.max_points_per_centroid = MOST
+    chosen = np.random.default_rng(0).permutation(len(vectors))[: MOST * count]
+    clusters.train(vectors[chosen].astype("float32"))
+    for start in range(0, len(vectors), ROWS):
+        clusters.add(vectors[start : start + ROWS].astype("float32"))
+    return clusters
+
+
+def _as_bytes(value):
+    return np.frombuffer(json.dumps(value, ensure_ascii=False).encode(), np.uint8)
