@@ -505,10 +505,13 @@ def test_readings(mixed):
         assert 0 < power.count(0.0) < len(SHAPES)
 
 
-def test_one_need(mixed):
-    records = world_questions(20, size=16, needs="sound")
-    assert set(records["needs"]) == {"sound"}
-    assert set(records["question_type"]) == set(QUESTIONS["sound"])
+@pytest.mark.parametrize("need", INPUTS)
+def test_one_need(need):
+    records = world_questions(30, size=16, per_scene=3, needs=need)
+    assert set(records["needs"]) == {need}
+    assert set(records["question_type"]) == set(QUESTIONS[need])
+    assert all(len(column) == 90 for column in records.values())
+    assert {"audio", "readings"} < set(records)
 
 
 def test_all_types_about_one_scene():

@@ -44,14 +44,15 @@ def world_questions(count, seed=0, size=64, split="train", per_scene=1, needs=No
     """Questions about scenes of the built-in world, as records, one for each question.
 
     Every question has one right answer, and means what it names without doubt. Answers are
-    balanced within each type of question: guessing the most frequent one of each type is right
-    in about QQ of a hundred questions about the image. As in `world`, the test split alone shows
-    and names `HELD_OUT_LOOKS` and `HELD_OUT_RELATIONS`, in every second scene, and a longer list
-    begins with the shorter.
+    balanced within each type of question: always giving the most frequent one of the type is right
+    for 35 of a hundred questions about the image. As in `world`, the test split alone shows and
+    names `HELD_OUT_LOOKS` and `HELD_OUT_RELATIONS`, in every second scene, and a longer list begins
+    with the shorter.
 
     With `needs`, a room has more than a picture. One of its things calls: a motif tells its shape
-    (see `play`). And it has meters, see `READINGS`. What a question needs is what no answer can do
-    without: a different picture, sound or readings would change it.
+    (see `play`). And it has meters: `READINGS` are its temperature and light, and the power that
+    the thing of each shape draws. The answer to a question takes all that it needs, and no more:
+    with another picture, sound or readings it may be another.
 
     Types of question: `"exist"`, `"shape"`, `"color"`, `"texture"`, `"size"`, `"count"`, `"more"`
     (or fewer, or as many), `"larger"`, `"relation"` and `"neighbor"` of the image; see `QUESTIONS`
@@ -91,7 +92,8 @@ def world_questions(count, seed=0, size=64, split="train", per_scene=1, needs=No
     records = collections.defaultdict(list)
     for index in range(count):
         own_seed = [seed, SPLITS.index(split), index]
-        room, asked = _compose(own_seed, types, per_scene, split == "test" and index % 2 == 0)
+        novel = split == "test" and index % 2 == 0
+        room, asked = _compose(own_seed, types, per_scene, novel, calling=needs is not None)
         told = {"image": png(render(room.scene, size)), "scene": room.scene.to_dict()}
         if needs is not None:
             told["audio"] = play(room.call, [*own_seed, 0, per_scene + 1])
@@ -162,16 +164,16 @@ def _check_per_scene(per_scene, types):
         )
 
 
-def _compose(seed, types, per_scene, novel):
+def _compose(seed, types, per_scene, novel, calling):
     """A room, and questions about it as `(need, type, question, answer)`."""
     for attempt in itertools.count():
         rng = np.random.default_rng([*seed, attempt, 0])
         asked = _deal(types, per_scene, rng)
-        theme = _theme(rng, types) if ("image", "count") in asked else (None, 0)
+        theme = _theme(rng, calling) if ("image", "count") in asked else (None, 0)
         # What is asked stands whatever is drawn again, so that no answer is the rarer for being
         # harder to arrange; but some cannot stand together.
         for _ in range(_PATIENCE):
-            room = _room(*theme, types, novel, rng)
+            room = _room(*theme, novel, calling, rng)
             told = _ask(room, asked, [*seed, attempt])
             if len(told) == per_scene:
                 return room, told
@@ -180,14 +182,12 @@ def _compose(seed, types, per_scene, novel):
 _PATIENCE = 200
 
 
-def _room(theme, themed, types, novel, rng):
-    call = None
-    while call is None:
+def _room(theme, themed, novel, calling, rng):
+    while True:
         scene = _scene(theme, themed, novel, rng)
         call = draw_call(scene, rng)
-        if set(types) == {"image"}:
-            break
-    return Room(scene, theme, call, draw_readings(rng))
+        if call or not calling:
+            return Room(scene, theme, call, draw_readings(rng))
 
 
 def _ask(room, asked, seed):
@@ -209,11 +209,10 @@ def _deal(types, per_scene, rng):
     return dealt
 
 
-def _theme(rng, types):
+def _theme(rng, calling):
     """What is counted, and how many there are of it."""
     # Who calls, and whose power is read, is told by shapes that differ.
-    kinds = ("color", "texture") if set(types) != {"image"} else ("shape", "color", "texture")
-    kind = pick(kinds, rng)
+    kind = pick(("color", "texture") if calling else ("color", "texture", "shape"), rng)
     return (kind, pick(KINDS[kind], rng)), int(rng.integers(5))
 
 
