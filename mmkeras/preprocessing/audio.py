@@ -22,6 +22,8 @@ _NO_RECORDING = (
     "Received: audio={}: {}"
 )
 _EPSILON = 1e-5
+# Normalizations of log-mel by its loudest.
+_BY_LOUDEST = ("whisper", "peak")
 
 
 @keras.saving.register_keras_serializable("mmkeras")
@@ -45,9 +47,11 @@ class Audio(Field):
         normalization: of log-mel, which is always scaled as `(log10(power) + 4) / 4`. `"utterance"`
             makes the mean of each band over the recording's own frames 0 and its variance 1;
             `"whisper"` raises all that is more than 80 dB below the recording's loudest to that;
+            `"peak"` makes the loudest 2 and all that is 40 dB below it or more -2, so that neither
+            loudness nor a quiet noise counts;
             `(mean, variance)` of numbers or of one list of `bands` numbers each, over a whole set
             of recordings, makes that 0 and 1; None leaves the scale. Of samples, between -1
-            and 1: all but `"whisper"`. Streams know no whole recording: for them None or
+            and 1: all but these two. Streams know no whole recording: for them None or
             `(mean, variance)`.
         centered: whether frame `t` is centred on sample `t * hop`, as Whisper has it; else its
             window ends with sample `(t + 1) * hop`, so that a stream has no delay.
@@ -168,6 +172,8 @@ class Audio(Field):
         if self.normalization == "whisper":
             # 80 dB, at a quarter of log10 a step.
             return tf.maximum(features, tf.reduce_max(features) - 2)
+        if self.normalization == "peak":
+            return 2 + 4 * tf.maximum(features - tf.reduce_max(features), -1)
         if self.normalization == "utterance":
             mean, variance = tf.nn.moments(features, axes=[0])
         else:
@@ -178,7 +184,7 @@ class Audio(Field):
     def streams(self):
         """Whether recordings may come in pieces, see `stream`."""
         centered = self.centered and self.kind == "log_mel"
-        return not centered and self.normalization not in ("utterance", "whisper")
+        return not centered and self.normalization not in ("utterance", *_BY_LOUDEST)
 
     def first_tail(self, *shape):
         """What `stream` takes as `tail` at the beginning of streams, `(*shape, kept)`."""
@@ -345,7 +351,7 @@ class Audio(Field):
 def _check_normalization(normalization, features, width):
     if normalization in (None, "utterance"):
         return normalization
-    if normalization == "whisper" and features == "log_mel":
+    if normalization in _BY_LOUDEST and features == "log_mel":
         return normalization
     try:
         mean, variance = (np.asarray(each, np.float32) for each in normalization)
@@ -355,7 +361,7 @@ def _check_normalization(normalization, features, width):
         sound = False
     if not sound:
         raise ValueError(
-            '`normalization` should be "utterance", "whisper" (of log-mel only), None or '
+            '`normalization` should be "utterance", "whisper" or "peak" (of log-mel only), None or '
             f"(mean, variance), numbers or {width} of each. "
             f"Received: normalization={normalization!r}"
         )

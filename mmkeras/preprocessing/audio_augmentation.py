@@ -13,6 +13,10 @@ from mmkeras.preprocessing.audio import Audio
 # Lengths of Fourier transforms are multiples of this, which keeps most of them quick; and so much
 # silence at the end keeps it from ringing into the start.
 _BLOCK = 1024
+# Frequencies at which a change of tone is drawn; and how steeply made-up noise may fall: its
+# amplitude by this power of the frequency.
+_TONES = 8
+_STEEPEST = 1.5
 
 
 def audio_augmentation(
@@ -23,10 +27,12 @@ def audio_augmentation(
     rooms=(),
     chance=0.5,
     rate=16000,
+    tone_db=None,
+    hiss_db=None,
 ):
     """A function that makes a recording faster or slower, louder or softer, and puts it elsewhere.
 
-    The order is speed, room, noise, gain. Nothing is clipped.
+    The order is speed, tone, room, hiss, noise, gain. Nothing is clipped.
 
     Args:
         speed: least and most by which the speed is multiplied, pitch with it (Ko et al., "Audio
@@ -37,8 +43,12 @@ def audio_augmentation(
         snr_db: least and most ratio of the recording to the noise, in decibels.
         rooms: list of files of impulse responses to convolve with, each as likely; the direct
             sound stays where it is, and the power of the whole.
-        chance: of a room, and of noise, each by itself.
+        chance: of a room, of noise, of another tone and of hiss, each by itself.
         rate: samples per second of the recordings; the files may have any.
+        tone_db: by how many decibels some frequencies are raised over others, as by another
+            microphone: the standard deviation; `None` for no change.
+        hiss_db: least and most ratio of the recording to a hiss or rumble that is made up, in
+            decibels; `None` for none.
 
     Returns:
         A function of samples, `float32` of shape `(samples,)`, and a seed, two whole numbers, that
@@ -57,14 +67,23 @@ def audio_augmentation(
     _check_range("speed", speed, 0.1, 10)
     _check_range("gain_db", gain_db, -120, 120)
     _check_range("snr_db", snr_db, -120, 120)
+    _check_range("hiss_db", hiss_db, -120, 120)
+    if tone_db is not None and not 0 <= tone_db <= 60:
+        raise ValueError(f"`tone_db` should be from 0 to 60. Received: tone_db={tone_db!r}")
     if not 0 <= chance <= 1:
         raise ValueError(f"`chance` should be from 0 to 1. Received: chance={chance!r}")
     steps = []
     if speed is not None:
         steps.append(functools.partial(random_speed, factors=speed))
+    if tone_db is not None:
+        change = functools.partial(random_tone, decibels=tone_db)
+        steps.append(functools.partial(_sometimes, change, chance))
     if len(rooms):
         place = functools.partial(random_room, rooms=read_sounds("rooms", rooms, rate))
         steps.append(functools.partial(_sometimes, place, chance))
+    if hiss_db is not None:
+        hiss = functools.partial(random_hiss, snr_db=hiss_db)
+        steps.append(functools.partial(_sometimes, hiss, chance))
     if len(noise):
         sounds = read_sounds("noise", noise, rate)
         mix = functools.partial(random_noise, noise=sounds, snr_db=snr_db)
@@ -122,6 +141,45 @@ def random_gain(samples, seed, decibels=(-6.0, 6.0)):
     return samples * _amplitude(tf.random.stateless_uniform([], seed, *map(float, decibels)))
 
 
+def random_tone(samples, seed, decibels=6.0):
+    """Raises some frequencies over others, smoothly, as another microphone does.
+
+    Args:
+        samples: `float32`, `(samples,)`.
+        seed: two whole numbers.
+        decibels: standard deviation of the gain at each of a few frequencies, between which it
+            changes in straight lines.
+    """
+    length = tf.shape(samples)[0]
+    whole = _whole_blocks(length)
+    gains = decibels * tf.random.stateless_normal([_TONES], seed)
+    places = tf.linspace(0.0, _TONES - 1.001, whole // 2 + 1)
+    low = tf.cast(places, tf.int32)
+    share = places - tf.cast(low, tf.float32)
+    gain = tf.gather(gains, low) * (1 - share) + tf.gather(gains, low + 1) * share
+    spectrum = tf.signal.rfft(samples, [whole]) * tf.cast(_amplitude(gain), tf.complex64)
+    return tf.signal.irfft(spectrum, [whole])[:length]
+
+
+def random_hiss(samples, seed, snr_db=(5.0, 20.0)):
+    """Adds noise that is made up, from white, a hiss, to one that falls with frequency, a rumble.
+
+    Args:
+        samples: `float32`, `(samples,)`.
+        seed: two whole numbers.
+        snr_db: least and most ratio of the recording's power to the noise's, in decibels.
+    """
+    seeds = tf.random.split(seed, 3)
+    length = tf.shape(samples)[0]
+    whole = _whole_blocks(length)
+    white = tf.signal.rfft(tf.random.stateless_normal([whole], seeds[0]))
+    slope = tf.random.stateless_uniform([], seeds[1], 0, _STEEPEST)
+    # All below a hundredth of the highest frequency is as loud.
+    frequency = tf.maximum(tf.linspace(0.0, 1.0, whole // 2 + 1), 0.01)
+    sound = tf.signal.irfft(white * tf.cast(frequency**-slope, tf.complex64), [whole])
+    return _mixed(samples, sound[:length], seeds[2], snr_db)
+
+
 def random_noise(samples, seed, noise, snr_db=(5.0, 20.0)):
     """Mixes a random part of a random sound into a recording.
 
@@ -136,7 +194,11 @@ def random_noise(samples, seed, noise, snr_db=(5.0, 20.0)):
     length = tf.shape(sound)[0]
     start = tf.random.stateless_uniform([], seeds[1], 0, length, tf.int32)
     sound = tf.gather(sound, (start + tf.range(tf.shape(samples)[0])) % length)
-    ratio = tf.random.stateless_uniform([], seeds[2], *map(float, snr_db))
+    return _mixed(samples, sound, seeds[2], snr_db)
+
+
+def _mixed(samples, sound, seed, snr_db):
+    ratio = tf.random.stateless_uniform([], seed, *map(float, snr_db))
     wanted = _power(samples) * _amplitude(-ratio) ** 2
     return samples + sound * tf.sqrt(tf.math.divide_no_nan(wanted, _power(sound)))
 

@@ -330,6 +330,7 @@ class TestContract:
             ({"normalization": (0, -1)}, r"\(0, -1\)"),
             ({"normalization": ([0] * 79, [1] * 79)}, "80 of each"),
             ({"normalization": "whisper", "features": "waveform"}, r"of log-mel only"),
+            ({"normalization": "peak", "features": "waveform"}, r"of log-mel only"),
         ],
     )
     def test_arguments(self, options, message):

@@ -14,9 +14,11 @@ from mmkeras.preprocessing.audio_augmentation import (
     audio_augmentation,
     change_speed,
     random_gain,
+    random_hiss,
     random_noise,
     random_room,
     random_speed,
+    random_tone,
     read_sounds,
 )
 
@@ -57,7 +59,8 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def augment(files):
     noise = [files / "hum.wav", files / "hiss.flac"]
-    return audio_augmentation(noise=noise, rooms=[files / "room.wav"], rate=RATE)
+    rooms = [files / "room.wav"]
+    return audio_augmentation(noise=noise, rooms=rooms, rate=RATE, tone_db=6, hiss_db=(5, 20))
 
 
 def test_the_seed_decides(augment, speech):
@@ -169,6 +172,42 @@ class TestNoise:
         assert len({float(each[0]) for each in mixed}) > 15
 
 
+class TestTone:
+    def gains(self, index, decibels=6.0):
+        """In decibels, at a few frequencies."""
+        click = np.zeros(4096, "float32")
+        click[2048] = 1
+        changed = np.fft.rfft(random_tone(click, (0, index), decibels))
+        return 20 * np.log10(np.abs(changed))[::64]
+
+    def test_frequencies_are_raised_and_lowered_smoothly(self):
+        gains = np.array([self.gains(index) for index in range(40)])
+        assert 5 < gains[:, 0].std() < 7
+        assert np.abs(np.diff(gains)).max() < 8
+        assert len(set(gains[:, 0].tolist())) == 40
+
+    def test_without_decibels_nothing_changes(self, speech):
+        np.testing.assert_allclose(random_tone(speech, (0, 0), 0.0), speech, atol=1e-6)
+
+
+class TestHiss:
+    def test_ratio_is_in_the_range(self, speech):
+        ratios = [
+            10 * np.log10(power(speech) / power(random_hiss(speech, (0, i), (5, 20)) - speech))
+            for i in range(40)
+        ]
+        assert 4.99 <= min(ratios) < 7
+        assert 18 < max(ratios) <= 20.01
+
+    def test_it_falls_with_frequency_or_not(self, speech):
+        shares = []
+        for index in range(20):
+            sound = np.abs(np.fft.rfft(random_hiss(speech, (0, index), (0, 0)) - speech)) ** 2
+            shares.append(sound[len(sound) // 2 :].sum() / sound.sum())
+        assert 0.4 < max(shares) < 0.55
+        assert min(shares) < 0.05
+
+
 class TestRooms:
     def test_a_room_is_a_convolution_at_its_length_and_power(self, speech):
         response = np.r_[np.zeros(30), 1.0, 0.5 * np.random.default_rng(0).standard_normal(900)]
@@ -216,6 +255,8 @@ class TestFiles:
             {"gain_db": (1, 2, 3)},
             {"snr_db": (5, float("nan"))},
             {"chance": 1.5},
+            {"tone_db": -1},
+            {"hiss_db": (20, 5)},
         ],
     )
     def test_bad_arguments(self, argument):

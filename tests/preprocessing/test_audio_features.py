@@ -160,6 +160,7 @@ class TestStream:
         [
             {"normalization": None},
             {"normalization": "whisper", "centered": False},
+            {"normalization": "peak", "centered": False},
             {"normalization": "utterance", "centered": False},
         ],
     )
@@ -184,6 +185,16 @@ class TestNormalization:
         np.testing.assert_allclose(found, np.maximum(plain, plain.max() - 2), atol=1e-6)
         assert (found > plain).any()
 
+    def test_peak_hears_neither_loudness_nor_a_quiet_noise(self):
+        found = self.features(normalization="peak")
+        assert found.max() == 2
+        assert found.min() == -2
+        audio = Audio(normalization="peak")
+        softer = audio.features(self.samples / 8)[0]
+        np.testing.assert_allclose(softer, found, atol=1e-4)
+        hum = self.samples + 1e-5 * noise(16000, 2)
+        np.testing.assert_allclose(audio.features(hum)[0], found, atol=0.05)
+
     @pytest.mark.parametrize("kind", ["log_mel", "waveform"])
     def test_utterance(self, kind):
         found = self.features(features=kind, normalization="utterance")
@@ -199,7 +210,7 @@ class TestNormalization:
             self.features(normalization=(1, 4)), (plain - 1) / np.sqrt(4 + 1e-5), atol=1e-6
         )
 
-    @pytest.mark.parametrize("normalization", [None, "utterance", "whisper", (0, 0)])
+    @pytest.mark.parametrize("normalization", [None, "utterance", "whisper", "peak", (0, 0)])
     def test_of_silence_and_of_one_frame(self, normalization):
         audio = Audio(normalization=normalization)
         for samples in (np.zeros(1000), np.zeros(1), np.ones(1), noise(161)):
