@@ -3,11 +3,13 @@
 from mmkeras.encoders.audio import AudioEncoder, conformer, conv_lstm, conv_transformer
 from mmkeras.encoders.image import check_size, conv, conv_rows, patch
 from mmkeras.encoders.pretrained import pretrained
+from mmkeras.encoders.pretrained_text import HubIds, pretrained_text
 from mmkeras.encoders.text import TEXT_ENCODERS, text_rnn, text_transformer
 
 __all__ = [
     "TEXT_ENCODERS",
     "AudioEncoder",
+    "HubIds",
     "check_size",
     "conformer",
     "conv",
@@ -16,6 +18,7 @@ __all__ = [
     "conv_transformer",
     "patch",
     "pretrained",
+    "pretrained_text",
     "text_rnn",
     "text_transformer",
 ]

@@ -87,7 +87,7 @@ def pretrained(backbone, trainable=False, scale="auto", weights=None, dropout=0.
         )
     if weights is not None:
         load_backbone_weights(backbone, weights)
-    _set_trainable(backbone, trainable)
+    set_trainable(backbone, trainable)
 
     def encoder(image):
         x = (PixelScale(scale, name=f"{name}_scale") if isinstance(scale, str) else scale)(image)
@@ -122,7 +122,8 @@ def _known_scale(backbone):
     return SCALES.get(family, "none")
 
 
-def _set_trainable(backbone, trainable):
+def set_trainable(backbone, trainable):
+    """All layers, none, or the last so many that have weights."""
     if isinstance(trainable, bool):
         backbone.trainable = trainable
         return

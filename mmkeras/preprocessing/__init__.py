@@ -5,6 +5,7 @@ from mmkeras.preprocessing.audio_augmentation import audio_augmentation
 from mmkeras.preprocessing.augmentation import image_augmentation
 from mmkeras.preprocessing.features import Features
 from mmkeras.preprocessing.field import Field
+from mmkeras.preprocessing.hub import HubTokenizer
 from mmkeras.preprocessing.image import Image
 from mmkeras.preprocessing.labels import Labels, most_common
 from mmkeras.preprocessing.passage import Passage, Span
@@ -23,6 +24,7 @@ __all__ = [
     "CharacterTokenizer",
     "Features",
     "Field",
+    "HubTokenizer",
     "Image",
     "Labels",
     "Passage",
