@@ -27,8 +27,8 @@ def main():
     train, valid, test = mm.read(
         "world_questions",
         train=args.rooms,
-        valid=300,
-        test=500,
+        valid=args.held_out,
+        test=args.held_out,
         per_scene=args.questions,
         needs=NEEDS,
         seed=args.seed,
@@ -82,6 +82,7 @@ def arguments():
     add = parser.add_argument
     add("--out", default="runs/multimodal_question_answering")
     add("--rooms", type=int, default=4000, help="to train on")
+    add("--held-out", type=int, default=500, help="rooms to validate on, and as many to test on")
     add("--questions", type=int, default=8, help="about each of them")
     add("--sample-rate", type=int, default=8000)
     add("--fusion", default="early", help="see docs/fusion.md")

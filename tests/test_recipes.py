@@ -56,3 +56,56 @@ def test_speech_to_text_from_a_manifest(tmp_path):
     model = mm.load_model(tmp_path / "out" / "model.keras")
     heard = model.infer({"audio": [str(tmp_path / "0.wav")]}, beam_width=4)
     assert len(heard["transcript"]) == 1
+
+
+def run(name, *options):
+    command = [sys.executable, RECIPES / f"{name}.py", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_classification_from_a_manifest(tmp_path):
+    rows = [{"text": ["what a film", "dull"][i % 2], "label": "+-"[i % 2]} for i in range(20)]
+    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "vectors.txt").write_text("what 1 0\nFILM 0 1\n")
+    options = ["--data", "manifest", "--path", tmp_path / "texts.jsonl", "--epochs", "1"]
+    said = run(
+        "classification", *options, "--vectors", tmp_path / "vectors.txt", "--out", tmp_path / "out"
+    )
+    assert "Word vectors of 2 words; 2 have none" in said
+    assert "macro F1" in said
+    assert "verified, equal" in said
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
+    assert mm.load_model(tmp_path / "out" / "model.keras").infer({"text": ["dull"]})["label"]
+    assert "2 folds: " in run("classification", *options, "--folds", "2")
+
+
+def test_visual_question_answering_from_a_manifest(tmp_path):
+    random = np.random.default_rng(0)
+    rows = []
+    for i in range(20):
+        colour = ["red", "green"][i % 2]
+        pixels = random.integers(0, 99, (32, 32, 3), dtype="uint8")
+        pixels[..., i % 2] = 255
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+        rows.append({"image": f"{i}.png", "question": "which colour", "answer": colour})
+    (tmp_path / "asked.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    options = ["--path", tmp_path / "asked.jsonl", "--out", tmp_path / "out", "--epochs", "1"]
+    said = run("visual_question_answering", "--data", "manifest", *options, "--image-size", "32")
+    for line in ("this model", "without image", "most frequent answer to the question"):
+        assert line in said
+    assert "verified, equal" in said
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
+    model = mm.load_model(tmp_path / "out" / "model.keras")
+    answers = model.infer({"image": [str(tmp_path / "0.png"), None], "question": ["which"] * 2})
+    assert set(answers["answer"]) <= {"red", "green"}
+
+
+def test_questions_about_a_room(tmp_path):
+    options = ["--rooms", "16", "--held-out", "8", "--questions", "2", "--epochs", "1"]
+    said = run("multimodal_question_answering", *options, "--out", tmp_path / "out")
+    assert "image, audio" in said
+    assert "image and readings" in said
+    assert "verified, equal" in said
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000

@@ -1,10 +1,11 @@
-"""Text classification: from labelled texts to a served model.
+"""Classification: from labelled texts or pictures to a served model.
 
-    python recipes/text_classification.py --data sst --path sst
-    python recipes/text_classification.py --data trec --path trec --encoder transformer
-    python recipes/text_classification.py --data mr_polarity --path mr_polarity --folds 10
+    python recipes/classification.py --data sst --path sst
+    python recipes/classification.py --data trec --path trec --encoder transformer
+    python recipes/classification.py --data mr_polarity --path mr_polarity --folds 10
+    python recipes/classification.py --data image_folder --path photos --encoder conv_lstm
 
-A tenth is held out for validation where the data has no part for it; with `--folds` every text is
+A tenth is held out for validation where the data has no part for it; with `--folds` every record is
 held out once. What these commands reached, in what time and on what machine, is in the README.
 """
 
@@ -33,7 +34,8 @@ def main():
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / "model.keras")
-    exported = mm.export(model, out / "saved_model", {"text": held_out["text"][:4]})
+    (name,) = model.preprocessor.inputs
+    exported = mm.export(model, out / "saved_model", {name: held_out[name][:4]})
     print(f"\nExported to {exported}: {'; '.join(mm.verify(exported)) or 'verified, equal'}")
     report = mm.write_answer_report(
         out / "report.html",
@@ -41,7 +43,7 @@ def main():
         held_out,
         labels,
         history,
-        title=f"Text classification: {args.data}",
+        title=f"Classification: {args.data}",
         details={"seed": args.seed},
     )
     print(f"Look at {report}")
@@ -54,13 +56,14 @@ def arguments():
     add = parser.add_argument
     add("--data", default="sst", help="a layout that `mm.read` knows")
     add("--path", help="of the data")
-    add("--test", help="a manifest of texts to score instead of the held-out ones")
+    add("--test", help="a manifest to score instead of what is held out")
     add("--folds", type=int, default=0, help="of cross-validation; 0 for none")
-    add("--out", default="runs/text_classification")
+    add("--out", default="runs/classification")
     add("--vectors", help="a file of word vectors, of word2vec or GloVe")
     add("--minimum-words", type=int, default=2, help="of a word in training")
     add("--sequence-length", type=int, default=50)
-    add("--encoder", default="bilstm", choices=["lstm", "bilstm", "gru", "transformer"])
+    add("--image-size", type=int, default=32)
+    add("--encoder", help="see the builders; by default bilstm of texts, conv of pictures")
     add("--size", default="tiny", choices=["tiny", "small", "base"])
     add("--dropout", type=float, default=0.5)
     add("--epochs", type=int, default=5)
@@ -71,18 +74,24 @@ def arguments():
     return parser.parse_args()
 
 
+def build(args, train):
+    classes = mm.most_common(train["label"])
+    if "image" in train:
+        encoder = args.encoder or "conv"
+        return mm.image_classification(classes, args.image_size, encoder, args.size, args.dropout)
+    words = mm.train_tokenizer(train["text"], "word", minimum_count=args.minimum_words)
+    vectors = None
+    if args.vectors:
+        vectors, found = mm.read_word_vectors(args.vectors, words, any_case=True)
+        print(f"Word vectors of {found['found']} words; {found['missing']} have none")
+    text = mm.Text(words, args.sequence_length)
+    encoder = args.encoder or "bilstm"
+    return mm.text_classification(text, classes, encoder, args.size, vectors, args.dropout)
+
+
 def fit(args, train, valid):
     keras.utils.set_random_seed(args.seed)
-    words = mm.train_tokenizer(train["text"], "word", minimum_count=args.minimum_words)
-    vectors = mm.read_word_vectors(args.vectors, words) if args.vectors else None
-    model = mm.text_classification(
-        mm.Text(words, args.sequence_length),
-        mm.most_common(train["label"]),
-        args.encoder,
-        args.size,
-        vectors,
-        args.dropout,
-    )
+    model = build(args, train)
     data = mm.dataset(train, model.preprocessor, args.batch_size, shuffle=True, seed=args.seed)
     steps = args.epochs * len(data)
     rate = keras.optimizers.schedules.CosineDecay(
