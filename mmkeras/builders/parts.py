@@ -107,6 +107,8 @@ def decoder(text, transformer, **options):
     """A decoder for a text field: a Transformer of these options, or an LSTM without any."""
     tokenizer = text.tokenizer
     options |= {"start_id": tokenizer.start_id, "end_id": tokenizer.end_id}
+    if getattr(text, "choices", None):
+        options["choices"] = text.choice_ids()
     args = (tokenizer.vocabulary_size, text.sequence_length + 1)
     if not transformer:
         return LSTMDecoder(*args, **options)

@@ -5,6 +5,7 @@ import functools
 import keras
 from keras import ops
 
+from mmkeras.decoders.choices import Choices
 from mmkeras.decoders.scoring import ScoredHead, parted
 from mmkeras.decoders.search import count_followed, search
 from mmkeras.losses import TokenCrossentropy
@@ -32,6 +33,8 @@ class Decoder(ScoredHead):
         start_id, end_id: The special ids; 0 is padding.
         label_smoothing: Of the training loss.
         language_model: What search adds, or None, see `set_language_model`.
+        choices: Lists of token ids, the only texts that it answers with; None for any. In training
+            they say nothing.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Decoder(ScoredHead):
         end_id=2,
         label_smoothing=0.1,
         language_model=None,
+        choices=None,
         **kwargs,
     ):
         super().__init__(vocabulary_size, language_model, **kwargs)
@@ -49,6 +53,10 @@ class Decoder(ScoredHead):
         self.start_id = start_id
         self.end_id = end_id
         self.label_smoothing = label_smoothing
+        self.choices = choices
+        self._trie = None if choices is None else Choices(choices, vocabulary_size)
+        if choices is not None:
+            self._trie.check(max_length, {})
 
     def initial_state(self, context, context_mask=None, max_length=None, beams=1):
         raise NotImplementedError
@@ -95,6 +103,8 @@ class Decoder(ScoredHead):
                 f"`max_length` should be from 1 to {self.max_length}, the length that the "
                 f"decoder was built for. Received: max_length={max_length}"
             )
+        if self._trie is not None:
+            self._trie.check(length, options)
         scoring, options = parted(options)
         beams = count_followed(options)
         return search(
@@ -107,6 +117,10 @@ class Decoder(ScoredHead):
             scorers=self.scorers(**scoring) if scorers is None else scorers,
             **options,
         )
+
+    def scorers(self, **options):
+        found = super().scorers(**options)
+        return found if self._trie is None else {**found, "choices": self._trie}
 
     def loss(self):
         """The loss to compile with."""
@@ -126,4 +140,5 @@ class Decoder(ScoredHead):
             "start_id": self.start_id,
             "end_id": self.end_id,
             "label_smoothing": self.label_smoothing,
+            "choices": self.choices,
         }

@@ -158,12 +158,75 @@ class Answer(Text):
 
     Args:
         tokenizer, sequence_length, markers: As in `Text`.
+        choices: List of str, the only answers that a builder's decoder gives; None for any.
+            Examples may have others, of which the decoder learns the words.
+
+    Raises:
+        ValueError: if choices are none, equal in tokens, too long, or hold words that the
+            tokenizer does not know.
+
+    Example:
+
+    ```python
+    import mmkeras as mm
+
+    words = mm.train_tokenizer(["what is it", "a dog", "New York"], kind="word")
+    answers = mm.Answer(words, choices=["a dog", "New York"])
+    model = mm.visual_question_answering(words, answers, image=64)
+    ```
     """
 
     scored_as = "answers"
 
-    def __init__(self, tokenizer, sequence_length=8, markers=True, **kwargs):
+    def __init__(self, tokenizer, sequence_length=8, markers=True, choices=None, **kwargs):
         super().__init__(tokenizer, sequence_length, markers, **kwargs)
+        self.choices = None if choices is None else list(choices)
+        if choices is not None:
+            spelled = self._check_choices()
+            with tf.init_scope():
+                self._choice_of = tf.lookup.StaticHashTable(
+                    tf.lookup.KeyValueTensorInitializer(spelled, tf.constant(self.choices)), ""
+                )
+
+    def choice_ids(self):
+        """The choices as a decoder takes them: lists of token ids, or None for any answer."""
+        return self.choices and self.tokenizer.encode(self.choices).to_list()
+
+    def _check_choices(self):
+        """Refuse what cannot be written, or told apart; gives what the tokenizer makes of each."""
+        if not self.choices or not all(isinstance(each, str) for each in self.choices):
+            raise ValueError(
+                "`choices` should be strings, at least one. "
+                f"Received: choices={self.choices!r:.200}"
+            )
+        unknown, seen = getattr(self.tokenizer, "unknown_id", None), {}
+        for choice, ids in zip(self.choices, self.choice_ids(), strict=True):
+            if not ids or unknown in ids or len(ids) > self.sequence_length:
+                raise ValueError(
+                    f"`choices` should have 1 to {self.sequence_length} tokens, `sequence_length`, "
+                    f"that the tokenizer knows. Received: {choice!r}, the tokens {ids}"
+                )
+            if tuple(ids) in seen:
+                raise ValueError(
+                    "`choices` should differ in their tokens. "
+                    f"Received: {seen[tuple(ids)]!r} and {choice!r}"
+                )
+            seen[tuple(ids)] = choice
+        return self.tokenizer.decode(self.tokenizer.encode(self.choices))
+
+    def decode(self, ids):
+        """Ids `(..., length)` -> strings `(...)`, a choice as it was given."""
+        texts = super().decode(ids)
+        if self.choices is None:
+            return texts
+        choices = self._choice_of.lookup(texts)
+        return tf.where(choices == "", texts, choices)
+
+    def spelled(self, ids):
+        return super().decode(ids[..., tf.newaxis])
+
+    def get_config(self):
+        return {**super().get_config(), "choices": self.choices}
 
 
 @keras.saving.register_keras_serializable("mmkeras")
