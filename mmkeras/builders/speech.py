@@ -7,7 +7,7 @@ from mmkeras.encoders import check_size
 from mmkeras.preprocessing import Audio, Transcript
 
 # size: (width of the context, depth and heads of an attention decoder)
-SIZES = {"tiny": (128, 2, 4), "small": (192, 3, 4), "base": (384, 6, 6)}
+SIZES = {"nano": (80, 1, 4), "tiny": (128, 2, 4), "small": (192, 3, 4), "base": (384, 6, 6)}
 
 
 def speech_to_text(
@@ -30,8 +30,8 @@ def speech_to_text(
             the model can listen to a stream.
         decoder: `"ctc"`, `"attention"`, `"joint"` (both: CTC finds the answers, attention ranks
             them) or a head or Decoder layer named `transcript`.
-        size: `"tiny"`, `"small"` or `"base"`: of encoder and decoder, where they are given by
-            name.
+        size: `"nano"`, `"tiny"`, `"small"` or `"base"`: of encoder and decoder, where they are
+            given by name.
         subsampling: Frames of the recording for each at which something can be written.
         sequence_length: Longest transcript in tokens.
         dropout: Rate everywhere.
@@ -48,8 +48,9 @@ def speech_to_text(
     import mmkeras as mm
 
     train, valid, test = mm.read("fsdd", "free-spoken-digit-dataset")
-    letters = mm.train_tokenizer(train["transcript"], kind="character")
-    model = mm.speech_to_text(letters, audio=8000, size="tiny")
+    # Letters would need more frames than the shortest takes have.
+    words = mm.train_tokenizer(train["transcript"], kind="word")
+    model = mm.speech_to_text(words, audio=8000, size="nano")
     model.fit(mm.dataset(train, model.preprocessor, 16, shuffle=True, batch_seconds=60), epochs=30)
     model.infer({"audio": ["seven.wav"]})
     ```

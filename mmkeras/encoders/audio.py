@@ -10,9 +10,24 @@ from mmkeras.layers.conformer import ConformerBlock, RotaryBlock
 from mmkeras.layers.spec_augment import SpecAugment
 from mmkeras.layers.subsampling import Subsampling, hide
 
-LSTM_SIZES = {"tiny": (128, 3, 16), "small": (256, 3, 32), "base": (512, 4, 32)}
-TRANSFORMER_SIZES = {"tiny": (128, 4, 4, 16), "small": (192, 8, 4, 32), "base": (384, 10, 6, 32)}
-CONFORMER_SIZES = {"tiny": (96, 4, 4, 16), "small": (144, 8, 4, 32), "base": (256, 12, 4, 32)}
+LSTM_SIZES = {
+    "nano": (64, 2, 32),
+    "tiny": (128, 3, 16),
+    "small": (256, 3, 32),
+    "base": (512, 4, 32),
+}
+TRANSFORMER_SIZES = {
+    "nano": (80, 2, 4, 32),
+    "tiny": (128, 4, 4, 16),
+    "small": (192, 8, 4, 32),
+    "base": (384, 10, 6, 32),
+}
+CONFORMER_SIZES = {
+    "nano": (80, 2, 4, 32),
+    "tiny": (96, 4, 4, 16),
+    "small": (144, 8, 4, 32),
+    "base": (256, 12, 4, 32),
+}
 
 
 def conv_lstm(
@@ -23,8 +38,8 @@ def conv_lstm(
     Amodei et al. 2016, "Deep Speech 2", with layer normalisation in place of batch normalisation.
 
     Args:
-        size: `"tiny"` (3 layers of 128 units each way), `"small"` (3 of 256) or `"base"`
-            (4 of 512).
+        size: `"nano"` (2 layers of 64 units each way), `"tiny"` (3 of 128), `"small"` (3 of 256)
+            or `"base"` (4 of 512).
         subsampling: How many frames become one: 2, 4 or 8.
         dropout: Rate after each layer.
         chunk: None for an encoder of whole utterances, whose LSTMs read both ways. A number makes
@@ -68,8 +83,8 @@ def conv_transformer(
     Non-streaming Two-pass End-to-end Model for Speech Recognition".
 
     Args:
-        size: `"tiny"` (width 128, 4 blocks, 4 heads), `"small"` (192, 8, 4) or `"base"`
-            (384, 10, 6).
+        size: `"nano"` (width 80, 2 blocks, 4 heads), `"tiny"` (128, 4, 4), `"small"` (192, 8, 4)
+            or `"base"` (384, 10, 6).
         subsampling: How many frames become one: 2, 4 or 8.
         dropout: Rate in the blocks.
         chunk: None for an encoder of whole utterances. A number makes it one of streams: a frame
@@ -115,8 +130,8 @@ def conformer(
     rotary positions and with layer normalisation in place of batch normalisation.
 
     Args:
-        size: `"tiny"` (width 96, 4 blocks, 4 heads), `"small"` (144, 8, 4) or `"base"`
-            (256, 12, 4).
+        size: `"nano"` (width 80, 2 blocks, 4 heads), `"tiny"` (96, 4, 4), `"small"` (144, 8, 4)
+            or `"base"` (256, 12, 4).
         subsampling: How many frames become one: 2, 4 or 8.
         dropout: Rate in the blocks.
         chunk: None for an encoder of whole utterances. A number makes it one of streams: a frame
