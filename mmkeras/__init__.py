@@ -14,6 +14,7 @@ _HOMES = {
     "builders": (
         "image_captioning",
         "image_classification",
+        "image_text_retrieval",
         "language_model",
         "multimodal_question_answering",
         "question_answering",
@@ -105,7 +106,7 @@ _HOMES = {
         "fuse",
         "side_by_side",
     ),
-    "heads": ("Classify", "Locate"),
+    "heads": ("Classify", "Locate", "Match"),
     "index": ("Index",),
     "layers": ("EmbeddingPair", "JointEmbedding", "Similarity"),
     "losses": (
@@ -153,6 +154,7 @@ _HOMES = {
         "HubTokenizer",
         "Image",
         "Labels",
+        "Pairs",
         "Passage",
         "Preprocessor",
         "Span",

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import inspect
 import os
 import tempfile
@@ -67,6 +68,52 @@ class Task(keras.Model):
         joined = tree.map_structure(lambda *x: np.concatenate(x), *parts)
         return {name: _python(values) for name, values in joined.items()}
 
+    @property
+    def embeds(self):
+        """Names of the inputs that have an embedding: what the layer `NAME_embedding` gives."""
+        layers = {layer.name for layer in self.layers}
+        return [name for name in self.preprocessor.inputs if f"{name}_embedding" in layers]
+
+    def embed(self, name, values, batch_size=32):
+        """Raw values of one input -> their embeddings, in the space that all inputs share.
+
+        Args:
+            name: Of the input.
+            values: A list: paths, bytes, strings, arrays; some are read at a time.
+            batch_size: How many go through the graph at once.
+
+        Returns:
+            A float32 array `(values, width)`; vectors of length 1.
+
+        Raises:
+            ValueError: if the input has no embedding, or naming the row that cannot be read.
+
+        Example:
+
+        ```python
+        model = mm.image_text_retrieval(words)
+        photos = model.embed("image", ["a.jpg", "b.jpg"])
+        cosines = photos @ model.embed("caption", ["a dog runs"]).T  # (2, 1)
+        ```
+        """
+        if name not in self.embeds:
+            raise ValueError(f"`name` should be one of {self.embeds}. Received: name={name!r}")
+        only = self.preprocessor.only(name)
+        function = self.serve_function("embedding", name=name)
+        parts = []
+        for start in range(0, max(len(values), 1), batch_size):
+            columns = only.load({name: values[start : start + batch_size]}, start)
+            parts.append(function(self.raw_tensors(columns))["embedding"])
+        return np.concatenate(parts)
+
+    def embedding_id(self):
+        """A string that tells these embeddings from those of another model or state of training."""
+        made_of = hashlib.sha256()
+        for name in self.embeds:
+            for weight in self.get_layer(f"{name}_embedding").get_weights():
+                made_of.update(weight.tobytes())
+        return made_of.hexdigest()[:16]
+
     def raw_tensors(self, columns):
         """Lists by input name -> tensors by the names of the serving signature."""
         raw = {}
@@ -77,19 +124,21 @@ class Task(keras.Model):
         return raw
 
     def serve_function(self, method="serve", /, **options):
-        """`serve`, `explain` or `timestamps` with these options, compiled; traced once."""
+        """`serve`, `explain` or the like with these options, compiled; traced once."""
         functions = self.__dict__.setdefault("_serve_functions", {})
         key = (method, *sorted(options.items()))
         if key not in functions:
             self.preprocessor.build()
             run = functools.partial(getattr(self, method), **options)
-            functions[key] = tf.function(run, input_signature=[self.signature()], autograph=False)
+            specs = self.signature(options.get("name"))
+            functions[key] = tf.function(run, input_signature=[specs], autograph=False)
         return functions[key]
 
-    def signature(self):
-        """What serving takes: a dict of `tf.TensorSpec` by name, `(batch, ...)`."""
-        fields = self.preprocessor.inputs.items()
-        return {key: spec for name, f in fields for key, spec in f.signature(name).items()}
+    def signature(self, name=None):
+        """What serving takes: a dict of `tf.TensorSpec` by name, `(batch, ...)`; of one input."""
+        fields = self.preprocessor.inputs
+        names = fields if name is None else [name]
+        return {key: spec for n in names for key, spec in fields[n].signature(n).items()}
 
     def serve(self, raw, **options):
         """Raw tensors -> answers as tensors, in TensorFlow operations only.
@@ -146,18 +195,14 @@ class Task(keras.Model):
             timed[f"{name}_confidence"] = words["confidence"]
         return timed
 
+    def embedding(self, raw, name):
+        """Raw tensors of one input -> `{"embedding": (batch, width)}`, see `embed`."""
+        tensors = self.preprocessor.only(name).tensors(raw)
+        return {"embedding": _run(self._tower(name), tensors)}
+
     def context(self, inputs):
         """Input tensors -> what each target's head attends to, `{target: {argument: tensor}}`."""
-        rows = tf.shape(next(iter(inputs.values())))[0]
-        # TensorFlow's convolutions give a wrong shape for no rows; so there is always one, of one
-        # frame at least.
-        filler = tf.cast(rows == 0, tf.int32)
-        inputs = {
-            name: tf.pad(x, [[0, 0 if size else filler] for size in x.shape])
-            for name, x in inputs.items()
-        }
-        contexts = self._context_model()(inputs, training=False)
-        return tree.map_structure(lambda x: x[:rows], contexts)
+        return _run(self._context_model(), inputs)
 
     def _search(self, context, **options):
         targets = self.preprocessor.targets
@@ -167,10 +212,11 @@ class Task(keras.Model):
         targets = self.preprocessor.targets
         answers = {}
         for name, field in targets.items():
-            ids, scores = found[name]["ids"], found[name]["scores"]
-            score = "score" if len(targets) == 1 else f"{name}_score"
-            answers[name] = field.decode(ids[:, 0] if first else ids, **field.beside(raw))
-            answers[score] = scores[:, 0] if first else scores
+            answer = {key: x[:, 0] if first else x for key, x in found[name].items()}
+            # Whether two inputs match is a score and nothing more.
+            if "ids" in answer:
+                answers[name] = field.decode(answer["ids"], **field.beside(raw))
+            answers["score" if len(targets) == 1 else f"{name}_score"] = answer["scores"]
         return answers
 
     def _context_model(self):
@@ -181,6 +227,15 @@ class Task(keras.Model):
             # Kept out of Keras's tracking: its layers are this model's own.
             self.__dict__["_context"] = keras.Model(inputs, heads)
         return self.__dict__["_context"]
+
+    def _tower(self, name):
+        """The part of this model from an input to its embedding."""
+        layer = self.get_layer(f"{name}_embedding")
+        # Another task may share the layer: its place in this one's graph is meant.
+        nodes = (node for nodes in self._nodes_by_depth.values() for node in nodes)
+        output = next(node.outputs[0] for node in nodes if node.operation is layer)
+        own = {name, f"{name}_mask"}
+        return keras.Model({key: x for key, x in self.input.items() if key in own}, output)
 
     def head_arguments(self, name):
         """The tensors that the head `name` was called with, but for its own `name_input`."""
@@ -237,6 +292,19 @@ def load_model(path):
     if not isinstance(model, Task):
         raise ValueError(f"{path} should hold a Task of mmkeras. Received: {type(model).__name__}")
     return model
+
+
+def _run(model, inputs):
+    """A part of a task over input tensors, which may have no rows."""
+    rows = tf.shape(next(iter(inputs.values())))[0]
+    # TensorFlow's convolutions give a wrong shape for no rows; so there is always one, of one
+    # frame at least.
+    filler = tf.cast(rows == 0, tf.int32)
+    inputs = {
+        name: tf.pad(x, [[0, 0 if size else filler] for size in x.shape])
+        for name, x in inputs.items()
+    }
+    return tree.map_structure(lambda x: x[:rows], model(inputs, training=False))
 
 
 def _is_local(path, suffix):

@@ -192,26 +192,29 @@ def dataset(
 
 
 def _wanted(records, preprocessor):
-    """The fields that the records are for: all inputs, and all targets unless there is none."""
+    """The fields that the records are for: all inputs, and all targets unless none is told."""
     if not isinstance(records, dict):
         raise ValueError(
             f"`records` should be a dict of lists by name. Received: {type(records).__name__}"
         )
-    fields = dict(preprocessor.inputs)
-    if any(name in records for name in preprocessor.targets):
-        fields |= preprocessor.targets
-    missing = [name for name in fields if name not in records and not fields[name].optional]
+    fields, targets = dict(preprocessor.inputs), preprocessor.targets
+    implied = {name for name, field in targets.items() if field.implied}
+    if any(name in records for name in targets) or implied == set(targets):
+        fields |= targets
+    needed = [name for name in fields if name not in implied and not fields[name].optional]
+    missing = [name for name in needed if name not in records]
     if missing:
         raise ValueError(f"`records` should hold {missing}. Received: columns {list(records)}")
     return fields
 
 
 def _columns(records, fields):
-    """The columns of the fields; of an optional one that no record has, a column of None."""
+    """The columns of the fields; of one that no record has, the records' numbers or None."""
     there = {name: fields[name].cells(name, records) for name in fields if name in records}
     check_columns(there)
     rows = len(next(iter(there.values()), ()))
-    return {name: there.get(name, [None] * rows) for name in fields}
+    lacking = {True: list(range(rows)), False: [None] * rows}
+    return {name: there.get(name, lacking[field.implied]) for name, field in fields.items()}
 
 
 def _check_files(columns, fields):

@@ -8,6 +8,7 @@ from mmkeras.preprocessing.field import Field
 from mmkeras.preprocessing.hub import HubTokenizer
 from mmkeras.preprocessing.image import Image
 from mmkeras.preprocessing.labels import Labels, most_common
+from mmkeras.preprocessing.pairs import Pairs
 from mmkeras.preprocessing.passage import Passage, Span
 from mmkeras.preprocessing.preprocessor import Preprocessor
 from mmkeras.preprocessing.text import Answer, Text, Transcript
@@ -27,6 +28,7 @@ __all__ = [
     "HubTokenizer",
     "Image",
     "Labels",
+    "Pairs",
     "Passage",
     "Preprocessor",
     "Span",

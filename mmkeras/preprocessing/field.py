@@ -28,6 +28,7 @@ class Field(keras.layers.Layer):
             then gives the two inputs, and an encoder takes both.
         whole_lists: whether a list in a record is one value of this field, and not one value for
             each of several examples.
+        implied: whether records may lack this target; its value is then the record's number.
 
     Args:
         optional: Of an input: whether an example may lack it. Raw, what is missing is None, or
@@ -52,6 +53,7 @@ class Field(keras.layers.Layer):
     per_example = False
     masked = False
     whole_lists = False
+    implied = False
 
     def __init__(self, optional=False, **kwargs):
         super().__init__(**kwargs)

@@ -32,6 +32,9 @@ def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False
       `caption_attention` `(batch, length, context length)`, see `Task.explain`
     - `timestamps`: the same -> what `serving_default` gives and when each word was said, of heads
       that align what they answer to a recording, see `Task.timestamps`
+    - `embed_image`: `image_bytes` -> `embedding` `(batch, width)`, one for each input that has an
+      embedding, see `Task.embed`; of a task that only compares its inputs there are these and
+      `serving_default`, which gives `score` alone
     - `stream_init`, `stream_step`, `stream_end` of a task that can listen to streams, see
       `Stream.signatures`
 
@@ -82,9 +85,12 @@ def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False
     elif beam_width is not None:
         options["beam_width"] = beam_width
         several = {"n_best": n_best or beam_width}
-    signatures = {"serving_default": ("serve", options), "explain": ("explain", options)}
-    if several:
-        signatures["nbest"] = ("serve", {**options, **several})
+    signatures = {"serving_default": ("serve", options)}
+    if all(hasattr(head, "explain") for head in heads):
+        signatures["explain"] = ("explain", options)
+        if several:
+            signatures["nbest"] = ("serve", {**options, **several})
+    signatures |= {f"embed_{name}": ("embedding", {"name": name}) for name in task.embeds}
     if all(hasattr(field, "words") for field in task.preprocessor.targets.values()):
         signatures["timestamps"] = ("timestamps", options)
     archive = _archive(task, signatures)
@@ -92,7 +98,8 @@ def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         archive.write_out(str(aside), verbose=False)
-        write_warmup(aside, signatures, raw)
+        specs = {name: task.signature(o.get("name")) for name, (_, o) in signatures.items()}
+        write_warmup(aside, specs, raw)
         optional = [name for name, field in task.preprocessor.inputs.items() if field.optional]
         record(aside, raw, optional)
         for file in (aside, *aside.rglob("*")):
@@ -135,7 +142,7 @@ def _archive(task, signatures):
     with _without_cudnn(task):
         for name, (method, options) in signatures.items():
             function = functools.partial(getattr(task, method), **options)
-            _add(archive, name, function, task.signature())
+            _add(archive, name, function, task.signature(options.get("name")))
         if what_hinders(task) is None:
             streams = Stream(task, **signatures["serving_default"][1])
             for name, (function, specs) in streams.signatures().items():

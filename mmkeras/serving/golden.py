@@ -25,9 +25,10 @@ def record(path, raw, optional=()):
     exported = Export(path)
     outputs = {}
     for signature in exported.signatures:
-        if set(exported.specs(signature)) != set(raw):
+        specs = exported.specs(signature)
+        if not set(specs) <= set(raw):
             continue
-        answers = exported.run(raw, signature)
+        answers = exported.run({name: raw[name] for name in specs}, signature)
         outputs[signature] = {
             name: _to_json(values.tolist(), name) for name, values in answers.items()
         }

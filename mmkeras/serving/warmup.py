@@ -12,7 +12,7 @@ def write_warmup(path, signatures, raw):
 
     Args:
         path: A version directory.
-        signatures: Names of its signatures.
+        signatures: What each of its signatures takes, a dict of dicts by name.
         raw: A dict of tensors by the names of the signatures.
 
     Returns:
@@ -25,9 +25,10 @@ def write_warmup(path, signatures, raw):
     inputs = {name: tf.make_tensor_proto(values.numpy()) for name, values in raw.items()}
     (path / WARMUP).parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path / WARMUP)) as writer:
-        for signature in signatures:
+        for signature, names in signatures.items():
             request = predict_pb2.PredictRequest(
-                model_spec=model_pb2.ModelSpec(signature_name=signature), inputs=inputs
+                model_spec=model_pb2.ModelSpec(signature_name=signature),
+                inputs={name: inputs[name] for name in names},
             )
             log = prediction_log_pb2.PredictLog(request=request)
             writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
