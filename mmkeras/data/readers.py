@@ -8,7 +8,13 @@ from mmkeras.data.files import Images, filled, first, json_lists, lines, values
 from mmkeras.data.manifest import manifest_splits
 from mmkeras.data.problems import Problems
 from mmkeras.data.speaking import read_spoken_world
-from mmkeras.data.world import SPLITS, read_sort_of_clevr, read_world, read_world_questions
+from mmkeras.data.world import (
+    SPLITS,
+    read_sort_of_clevr,
+    read_world,
+    read_world_questions,
+    read_world_texts,
+)
 
 
 def read(layout, path=None, **options):
@@ -31,7 +37,8 @@ def read(layout, path=None, **options):
             `"manifest"`: a file that `read_manifest` reads; where its lines name no split, all of
             them are the split that the option `split` names, `"train"` by default.
             `"world"`: the built-in world. `"spoken_world"`: the same with captions spoken.
-            `"world_questions"`: questions about it. `"sort_of_clevr"`: questions on relations.
+            `"world_questions"`: questions about it. `"world_texts"`: texts on it, with questions.
+            `"sort_of_clevr"`: questions on relations.
             Of speech: `"librispeech"`: the folder of the subsets; `train*` together are for
             training, and the options `valid="dev-clean"`, `test="test-clean"` name the others.
             `"common_voice"`: the folder of a language, with `train.tsv`, `dev.tsv`, `test.tsv`.
@@ -53,7 +60,8 @@ def read(layout, path=None, **options):
         path: the folder, or the manifest; the worlds need none.
         **options: `on_error` for all layouts on disk but MNIST, see `read_coco`; `images` for
             those whose images may be elsewhere; `year` for COCO; `split` for a manifest; for the
-            worlds those of `read_world`, `world_questions` and `sort_of_clevr`; and as above.
+            worlds those of `read_world`, `world_questions`, `world_texts` and `sort_of_clevr`; and
+            as above.
 
     Returns:
         `(train, valid, test)`; a split whose files are not there is `None`.
@@ -244,6 +252,7 @@ _MADE = {
     "world": read_world,
     "spoken_world": read_spoken_world,
     "world_questions": read_world_questions,
+    "world_texts": read_world_texts,
     "sort_of_clevr": read_sort_of_clevr,
 }
 _LAYOUTS = {

@@ -31,6 +31,7 @@ from mmkeras.data.world.scene import COLORS, SHAPES, SIZES, TEXTURES, Background
 from mmkeras.data.world.sensing import READINGS
 from mmkeras.data.world.sentences import captions
 from mmkeras.data.world.sounds import MOTIFS, PITCHES, Call, play
+from mmkeras.data.world.telling import read_world_texts, world_texts
 
 __all__ = [
     "CLEVR_COLORS",
@@ -64,9 +65,11 @@ __all__ = [
     "read_sort_of_clevr",
     "read_world",
     "read_world_questions",
+    "read_world_texts",
     "relation",
     "render",
     "sort_of_clevr",
     "world",
     "world_questions",
+    "world_texts",
 ]
