@@ -107,8 +107,8 @@ class Export:
             except tf.errors.InvalidArgumentError:
                 self._tell_row(range(start, rows)[:batch_size], records, columns, signature)
                 raise
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return {name: _python(values) for name, values in joined.items()}
+        # Row by row: what is as long as its batch's longest answer fits no other batch's.
+        return {name: [row for part in parts for row in _python(part[name])] for name in parts[0]}
 
     def _tell_row(self, rows, records, columns, signature):
         """Asks one row after the other: nothing else knows where damage behind a header is."""

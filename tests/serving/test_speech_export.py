@@ -49,6 +49,17 @@ def test_signatures(served):
         assert served.infer({"audio": []}, name)["transcript"] == []
 
 
+def test_batches_with_answers_of_different_lengths_are_joined(served):
+    recordings = [tones.wav(seconds, 5) for seconds in (0.5, 0.2, 0.4)]
+    together = served.infer({"audio": recordings}, "explain")
+    alone = served.infer({"audio": recordings}, "explain", batch_size=1)
+    assert len({len(tokens) for tokens in alone["transcript_tokens"]}) > 1
+    for name in ("transcript", "transcript_tokens"):
+        expected = [[token for token in row if token] for row in together[name]]
+        assert [[token for token in row if token] for row in alone[name]] == expected
+    assert len(served.infer({"audio": recordings}, "timestamps", 1)["transcript_words"]) == 3
+
+
 def test_served_is_inferred(task, served):
     answers = served.infer({"audio": RECORDINGS})
     inferred = task.infer({"audio": RECORDINGS}, **OPTIONS)
