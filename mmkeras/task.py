@@ -185,7 +185,8 @@ class Task(keras.Model):
         context = self.context(self.preprocessor.tensors(raw))
         found = self._search(context, **options)
         timed = self._decode(found, raw, first=True)
-        for name, field in self.preprocessor.targets.items():
+        for name in self.aligned:
+            field = self.preprocessor.targets[name]
             ids = found[name]["ids"][:, 0]
             said = self.get_layer(name).explain(ids, **context[name])
             words = field.words(ids, said["frames"], said["confidence"])
@@ -194,6 +195,15 @@ class Task(keras.Model):
             timed[f"{name}_seconds"] = tf.cast(words["frames"], tf.float32) * frame
             timed[f"{name}_confidence"] = words["confidence"]
         return timed
+
+    @property
+    def aligned(self):
+        """Names of the targets whose words `timestamps` finds in a recording."""
+        return [
+            name
+            for name, field in self.preprocessor.targets.items()
+            if hasattr(field, "words") and getattr(self.get_layer(name), "aligns", False)
+        ]
 
     def embedding(self, raw, name):
         """Raw tensors of one input -> `{"embedding": (batch, width)}`, see `embed`."""

@@ -135,3 +135,35 @@ def test_a_recording_too_short_for_its_text_spoils_no_batch():
     assert np.isfinite(history.history["loss"]).all()
     assert history.history["loss"][1] < history.history["loss"][0]
     assert all(np.isfinite(weights).all() for weights in model.get_weights())
+
+
+HOT = {"beam_width": 3, "hot_words": mm.hot_word_ids(["ab"], tones.LETTERS), "hot_word_bonus": 3.0}
+
+
+@pytest.mark.parametrize("decoder", ["ctc", "joint"])
+@pytest.mark.parametrize("options", [{}, HOT], ids=["greedy", "hot words"])
+def test_words_are_timed(decoder, options, ctc):
+    model = ctc if decoder == "ctc" else tones.recognizer(decoder)
+    raw = model.raw_tensors({"audio": RECORDINGS})
+    timed = {k: v.numpy() for k, v in model.serve_function("timestamps", **options)(raw).items()}
+    answers = model.infer({"audio": RECORDINGS}, **options)
+    assert [text.decode() for text in timed["transcript"]] == answers["transcript"]
+    for row, text in enumerate(answers["transcript"]):
+        words = [word.decode() for word in timed["transcript_words"][row] if word]
+        assert words == text.split()
+        times = timed["transcript_seconds"][row, : len(words)].ravel().tolist()
+        assert times == sorted(times)
+        assert 0 <= min(times) < max(times) < 0.3 + 0.1 * row + 0.04
+        sure = timed["transcript_confidence"][row, : len(words)]
+        assert np.all((sure > 0) & (sure <= 1))
+    if options:
+        assert "ab" in " ".join(answers["transcript"]).split()
+
+
+def test_of_an_attention_decoder_no_word_is_timed(tmp_path):
+    model = tones.recognizer("attention")
+    raw = model.raw_tensors({"audio": RECORDINGS})
+    timed = model.serve_function("timestamps", **HOT)(raw)
+    assert set(timed) == {"transcript", "score"}
+    exported = mm.Export(mm.export(model, tmp_path, beam_width=None))
+    assert exported.signatures == ["explain", "serving_default"]

@@ -45,6 +45,9 @@ class CTC(ScoredHead):
     ```
     """
 
+    # `explain` tells in which frames a token was said.
+    aligns = True
+
     def __init__(self, vocabulary_size, dropout=0.1, language_model=None, **kwargs):
         if vocabulary_size < 2:
             raise ValueError(

@@ -36,6 +36,8 @@ class JointDecoder(keras.layers.Layer):
     ```
     """
 
+    aligns = True
+
     def __init__(self, ctc, decoder, ctc_weight=0.3, **kwargs):
         super().__init__(**kwargs)
         if ctc.vocabulary_size != decoder.vocabulary_size:

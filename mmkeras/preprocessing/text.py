@@ -301,11 +301,12 @@ class Transcript(Text):
         pieces = self.decode(ids[..., tf.newaxis])
         bare = tf.strings.strip(pieces)
         spaced = tf.strings.substr(pieces, 0, 1) == " "
-        whole = bool(self.tokenizer.separator)
-        first = tf.range(tf.shape(ids)[1]) == 0
-        place = tf.cumsum(tf.cast(spaced | first | whole, tf.int32), axis=1) - 1
         # A space by itself belongs to no word, and neither does padding.
         spoken = tf.strings.length(bare) > 0
+        first = tf.cumsum(tf.cast(spoken, tf.int32), axis=1) == 1
+        spaced |= tf.pad(spaced & ~spoken, [[0, 0], [1, 0]])[:, :-1]
+        begins = spoken & (spaced | first | bool(self.tokenizer.separator))
+        place = tf.cumsum(tf.cast(begins, tf.int32), axis=1) - 1
         # No rows have no maximum.
         count = tf.maximum(tf.reduce_max(tf.where(spoken, place + 1, 0)), 0)
         place = tf.where(spoken, place, count)

@@ -91,7 +91,7 @@ def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False
         if several:
             signatures["nbest"] = ("serve", {**options, **several})
     signatures |= {f"embed_{name}": ("embedding", {"name": name}) for name in task.embeds}
-    if all(hasattr(field, "words") for field in task.preprocessor.targets.values()):
+    if task.aligned:
         signatures["timestamps"] = ("timestamps", options)
     archive = _archive(task, signatures)
     # A model server takes no directory for a version whose name is not a number.

@@ -36,6 +36,15 @@ class TestWords:
         ends = frames[0, :, 1]
         assert (frames[0, 1:, 0] == ends[:-1]).all()
 
+    @pytest.mark.parametrize("text", ["go home", " go home", "go  home ", "  go   home  "])
+    def test_of_characters_stand_between_spaces_however_many(self, text):
+        words, frames, _ = timed("character", [text])
+        assert words == [["go", "home"]]
+        starts = [text.index("go"), text.index("home")]
+        assert frames.tolist() == [
+            [[2 * starts[0], 2 * starts[0] + 4], [2 * starts[1], 2 * starts[1] + 8]]
+        ]
+
     def test_of_nothing_are_none(self):
         words, frames, confidence = timed("character", ["", ""])
         assert words == [[], []]
