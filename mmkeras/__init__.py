@@ -78,7 +78,7 @@ _HOMES = {
         "text_transformer",
     ),
     "evaluation": ("answer_baselines", "baselines", "evaluate", "without"),
-    "explanation": ("explain",),
+    "explanation": ("draw_similarity", "explain"),
     "fusion": (
         "Alignment",
         "AttentionFusion",

@@ -4,6 +4,7 @@ import re
 
 import keras
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow as tf
 from contract import check_task
@@ -202,3 +203,32 @@ def test_a_match_has_no_options_and_wants_two_embeddings(task, photos):
         task.infer({"image": photos, "caption": CAPTIONS}, beam_width=2)
     with pytest.raises(ValueError, match=r"side_by_side` gives it. Received: shape=\(2, 3, 8\)"):
         mm.Match()(np.ones((2, 3, 8)))
+
+
+PIXELS = [np.full((20, 20, 3), value, "uint8") for value in (0, 120, 250)]
+
+
+class TestPicture:
+    def test_the_greatest_is_the_lightest_and_framed(self, tmp_path):
+        values = [[0.1, 0.9, 0.2], [0.7, 0.6, -0.4]]
+        page = mm.draw_similarity(values, CAPTIONS[:2], PIXELS, tmp_path / "m.png")
+        written = np.asarray(PIL.Image.open(tmp_path / "m.png"))
+        np.testing.assert_array_equal(np.asarray(page), written)
+        side = 112
+        left, top = written.shape[1] - 3 * side - 14, written.shape[0] - 2 * side - 14
+        cells = written[top:, left:][: 2 * side, : 3 * side]
+        cells = cells.reshape(2, side, 3, side, 3).swapaxes(1, 2)
+        middle = cells[:, :, side // 2, side // 2].astype(int).sum(-1)
+        assert np.argsort(middle, axis=None).tolist() == np.argsort(values, axis=None).tolist()
+        framed = cells[:, :, 1, side // 2].astype(int).sum(-1) < 100
+        assert np.argwhere(framed).tolist() == [[0, 1], [1, 0]]
+
+    def test_many_columns_and_texts_above(self):
+        many = mm.draw_similarity(RANDOM.normal(size=(3, 100)), PIXELS, ["word"] * 100)
+        assert many.width < 3000
+        assert mm.draw_similarity([[0.5]], ["один 什么 " * 40], CAPTIONS[:1]).size
+
+    @pytest.mark.parametrize("values", [[[1, 2]], [[1.0], [np.nan], [0.0]], [1, 2, 3]])
+    def test_what_cannot_be_drawn(self, values):
+        with pytest.raises(ValueError, match=r"should be finite, of shape \(3, 1\)"):
+            mm.draw_similarity(values, CAPTIONS, PIXELS[:1])
