@@ -28,6 +28,7 @@ bench: $(READY)  ## Speed, one JSON line each
 	$(BIN)/python benchmarks/streaming.py
 	$(BIN)/python benchmarks/answering.py --huggingface-python $(HF)
 	$(BIN)/python benchmarks/fusion.py
+	$(BIN)/python benchmarks/index.py
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -c "import sys; assert (3, 11) <= sys.version_info < (3, 14), \

@@ -89,6 +89,13 @@ def test_streaming(run):
         assert 0 < result[f"{name}_p50_ms"] <= result[f"{name}_p99_ms"]
 
 
+def test_index(run):
+    result = run("index.py", "--rounds", "1")
+    assert result["one_ms"] > 0
+    assert result["recall_half"] > 0.9
+    assert ("approximate_build_s" in result) == bool(importlib.util.find_spec("faiss"))
+
+
 def test_input(run):
     result = run("input.py", "--rounds", "1")
     assert result["photos"] > 0
