@@ -126,7 +126,10 @@ class Task(keras.Model):
     def serve_function(self, method="serve", /, **options):
         """`serve`, `explain` or the like with these options, compiled; traced once."""
         functions = self.__dict__.setdefault("_serve_functions", {})
-        key = (method, *sorted(options.items()))
+        heads = map(self.get_layer, self.preprocessor.targets)
+        # A head may have got another language model meanwhile.
+        languages = (getattr(head, "language_model", None) for head in heads)
+        key = (method, *languages, *sorted(options.items()))
         if key not in functions:
             self.preprocessor.build()
             run = functools.partial(getattr(self, method), **options)

@@ -86,6 +86,28 @@ def test_a_language_model_joins_before_or_after_training_and_stays(tmp_path):
     assert again.get_layer("transcript").language_model.words == language.words
 
 
+@pytest.mark.parametrize("decoder", ["ctc", "joint"])
+def test_a_language_model_counts_from_when_it_is_set(decoder):
+    model = tones.recognizer(decoder)
+    without = model.infer({"audio": RECORDINGS}, beam_width=4)
+    head = model.get_layer("transcript")
+    head.set_language_model(mm.NgramLanguageModel.train(tones.TEXTS, tones.LETTERS, order=2))
+    assert model.infer({"audio": RECORDINGS}, beam_width=4)["score"] != without["score"]
+    head.set_language_model(None)
+    assert model.infer({"audio": RECORDINGS}, beam_width=4) == without
+
+
+def test_scores_are_told_by_speaker_and_by_length(ctc):
+    records = {**RECORDS, "speaker": ["ann", "ben", "ann"]}
+    scores, answers = mm.evaluate(ctc, records, progress=False, beam_width=3)
+    assert len(answers) == 3
+    assert {name: row["utterances"] for name, row in scores["by group"].items()} == {
+        "ann": 2,
+        "ben": 1,
+    }
+    assert list(scores["by length"]) == ["1", "2-3"]
+
+
 def test_heads_of_ones_own():
     model = tones.recognizer(mm.CTC(tones.LETTERS.vocabulary_size, name="transcript"))
     assert not model.preprocessor.targets["transcript"].markers

@@ -137,8 +137,13 @@ class JointDecoder(keras.layers.Layer):
         """
         return self.ctc.search(**options)
 
+    @property
+    def language_model(self):
+        """That of all three methods."""
+        return self.ctc.language_model
+
     def set_language_model(self, model):
-        """See `ScoredHead.set_language_model`; of all three methods."""
+        """See `ScoredHead.set_language_model`."""
         self.ctc.set_language_model(model)
 
     def explain(self, ids, context, context_mask=None):

@@ -37,7 +37,7 @@ class ScoredHead(keras.layers.Layer):
     def set_language_model(self, model):
         """Add a language model to the search, or None for none, before or after training.
 
-        It is saved and exported with the head. What was traced before knows nothing of it.
+        It is saved and exported with the head.
 
         Args:
             model: An `NgramLanguageModel`; or an `LSTMLanguageModel`, of which the head takes a
