@@ -78,7 +78,7 @@ _HOMES = {
         "text_transformer",
     ),
     "evaluation": ("answer_baselines", "baselines", "evaluate", "without"),
-    "explanation": ("draw_similarity", "explain"),
+    "explanation": ("draw_search", "draw_similarity", "explain"),
     "fusion": (
         "Alignment",
         "AttentionFusion",

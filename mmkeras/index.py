@@ -35,6 +35,7 @@ class Index:
 
     Attributes:
         items: List of str, in the order in which they were added.
+        vectors: Their embeddings, `(items, width)`, of length 1.
 
     Example:
 
@@ -57,7 +58,7 @@ class Index:
         self.dtype = dtype
         self.items = []
         self._rows = {}
-        self._vectors = np.zeros((0, 0), dtype)
+        self.vectors = np.zeros((0, 0), dtype)
         self._made_by = None
         self._clusters = None
 
@@ -74,7 +75,7 @@ class Index:
             raise ValueError(
                 f"`item` should be one of the {len(self)} items. Received: item={item!r}"
             )
-        return self._vectors[self._rows[item]]
+        return self.vectors[self._rows[item]]
 
     def add(self, name, values, items=None, batch_size=32, on_error="raise"):
         """Embed values of an input of the task, and add them.
@@ -141,8 +142,8 @@ class Index:
             self._made_by = self.task.embedding_id()
         self._rows |= {item: row for row, item in enumerate(items, len(self))}
         self.items += items
-        before = self._vectors if self._vectors.size else vectors[:0].astype(self.dtype)
-        self._vectors = np.concatenate([before, vectors.astype(self.dtype)])
+        before = self.vectors if self.vectors.size else vectors[:0].astype(self.dtype)
+        self.vectors = np.concatenate([before, vectors.astype(self.dtype)])
         if self._clusters is not None:
             self._clusters.add(vectors)
         return self
@@ -187,7 +188,7 @@ class Index:
         scores = np.full((len(queries), k), -np.inf, "float32")
         rows = np.zeros((len(queries), k), np.int64)
         for start in range(0, len(self), ROWS):
-            block = self._vectors[start : start + ROWS].astype("float32", copy=False)
+            block = self.vectors[start : start + ROWS].astype("float32", copy=False)
             found = queries @ block.T
             # Few come among the best of those before, and only these are sorted.
             places = np.flatnonzero((found > scores[:, -1:]).any(axis=0))
@@ -199,7 +200,7 @@ class Index:
     def _among_clusters(self, queries, k):
         """As `_exact`, of the clusters nearest to each query; row -1 where they hold fewer."""
         _, rows = self._clusters.search(queries, k)
-        near = self._vectors[rows].astype("float32", copy=False)
+        near = self.vectors[rows].astype("float32", copy=False)
         # Not the scores that it gives, as it keeps vectors in half precision.
         scores = np.where(rows < 0, -np.inf, np.einsum("qkw,qw->qk", near, queries))
         return _best(rows, scores, k)
@@ -232,7 +233,7 @@ class Index:
         if not self.items:
             raise ValueError("The index should hold items to part into clusters. Received: none")
         if self._clusters is None:
-            self._clusters = _cluster(self._vectors)
+            self._clusters = _cluster(self.vectors)
         self._clusters.nprobe = probes
         return self
 
@@ -243,7 +244,7 @@ class Index:
         """
         path = Path(path)
         about = {"format": FORMAT, "made_by": self._made_by, "items": self.items}
-        arrays = {"about": _as_bytes(about), "vectors": self._vectors}
+        arrays = {"about": _as_bytes(about), "vectors": self.vectors}
         if self._clusters is not None:
             arrays["clusters"] = _faiss().serialize_index(self._clusters)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
@@ -279,7 +280,7 @@ class Index:
         if not sound:
             raise ValueError(f"`path` should be an index of this version. Received: {path}")
         index = cls(task, vectors.dtype.name)
-        index._vectors, index.items, index._made_by = vectors, items, about["made_by"]
+        index.vectors, index.items, index._made_by = vectors, items, about["made_by"]
         index._rows = {item: row for row, item in enumerate(items)}
         if task is not None:
             index._check_task(path)
@@ -315,7 +316,7 @@ class Index:
     def _unit(self, vectors):
         """Vectors `(any, width)` as float32 of length 1."""
         vectors = np.asarray(vectors)
-        width = self._vectors.shape[1] or None
+        width = self.vectors.shape[1] or None
         if (
             vectors.ndim != 2
             or vectors.dtype.kind not in "fiu"

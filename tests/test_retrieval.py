@@ -228,6 +228,22 @@ class TestPicture:
         assert many.width < 3000
         assert mm.draw_similarity([[0.5]], ["один 什么 " * 40], CAPTIONS[:1]).size
 
+    def test_what_was_found_and_which_of_it_is_right(self, tmp_path):
+        found = [[(PIXELS[2], 0.9), (PIXELS[1], 0.5, True)], [(PIXELS[0], 0.1, False)]]
+        page = mm.draw_search(CAPTIONS[:2], found, tmp_path / "found.png")
+        written = np.asarray(PIL.Image.open(tmp_path / "found.png")).astype(int)
+        np.testing.assert_array_equal(np.asarray(page), written)
+        red, green, blue = np.moveaxis(written, -1, 0)
+        rows, columns = np.nonzero((green > red + 50) & (green > blue + 50))
+        assert rows.max() < written.shape[0] / 2 + 14
+        assert columns.min() > written.shape[1] / 2
+        assert mm.draw_search(PIXELS[:1], [[(text, 0.1) for text in CAPTIONS]]).width > 400
+
+    @pytest.mark.parametrize(("queries", "found"), [([], []), (["a", "b"], [[]])])
+    def test_searches_that_cannot_be_drawn(self, queries, found):
+        with pytest.raises(ValueError, match="`found` should be a list for each of"):
+            mm.draw_search(queries, found)
+
     @pytest.mark.parametrize("values", [[[1, 2]], [[1.0], [np.nan], [0.0]], [1, 2, 3]])
     def test_what_cannot_be_drawn(self, values):
         with pytest.raises(ValueError, match=r"should be finite, of shape \(3, 1\)"):

@@ -4,10 +4,11 @@ from mmkeras.explanation.drawing import overlay, png, write_whole
 from mmkeras.explanation.gradients import grad_cam
 from mmkeras.explanation.looking import explain
 from mmkeras.explanation.places import attention_grid, seen, text_input
-from mmkeras.explanation.similarity import draw_similarity
+from mmkeras.explanation.similarity import draw_search, draw_similarity
 
 __all__ = [
     "attention_grid",
+    "draw_search",
     "draw_similarity",
     "explain",
     "grad_cam",

@@ -1,4 +1,4 @@
-"""How well each of some things matches each of others, as one picture."""
+"""How well each of some things matches each of others, and what was found, as one picture."""
 
 import numpy as np
 import PIL.Image
@@ -19,6 +19,7 @@ from mmkeras.explanation.drawing import (
 # Pixels: room for a text beside a row, and of all columns together.
 _TEXT, _ACROSS = 320, 1120
 _LARGEST, _SMALLEST = 112, 24
+_RIGHT = (40, 150, 80)
 
 
 def draw_similarity(similarities, rows, columns, path=None):
@@ -78,6 +79,60 @@ def draw_similarity(similarities, rows, columns, path=None):
                 _write(pen, (x + 6, y + side - 24), f"{value:.2f}", 14, ink, side)
         best = left + side * int(values[i].argmax())
         pen.rectangle((best, y, best + side - 2, y + side - 2), outline=_INK, width=3)
+    return _written(page, path)
+
+
+def draw_search(queries, found, path=None):
+    """Draws searches: what was sought, then what was found with its score, the best first.
+
+    Args:
+        queries: Strings, or pictures as uint8 `(height, width, 3)`.
+        found: For each of them a list of `(what, score)`, or of `(what, score, right)`, of which
+            the right ones are framed; what was found is a string or a picture.
+        path: Of a `.png` file to write; None for none.
+
+    Returns:
+        A `PIL.Image.Image`.
+
+    Raises:
+        ValueError: if there is no query, or something was found for another number of queries.
+
+    Example:
+
+    ```python
+    import mmkeras as mm
+
+    field = model.preprocessor.inputs["image"]
+    found = mm.Index(model).add("image", "holiday/").search("caption", ["a dog in the snow"], k=5)
+    found = [[(field(field.load(path)).numpy(), score) for path, score in row] for row in found]
+    mm.draw_search(["a dog in the snow"], found, "found.png")
+    ```
+    """
+    if not len(queries) or len(found) != len(queries):
+        raise ValueError(
+            f"`found` should be a list for each of {len(queries)} queries, at least one. "
+            f"Received: {len(found)} lists"
+        )
+    left = _GAP + (_TEXT if any(isinstance(query, str) for query in queries) else _LARGEST + _GAP)
+    texts = any(isinstance(what, str) for row in found for what, *_ in row)
+    width, height = (_TEXT // 2 if texts else _LARGEST), _LARGEST + 24
+    size = (left + width * max(map(len, found)) + _GAP, height * len(queries) + _GAP)
+    page = PIL.Image.new("RGB", size, _PAPER)
+    pen = PIL.ImageDraw.Draw(page)
+    for i, (query, row) in enumerate(zip(queries, found, strict=True)):
+        y = _GAP + height * i
+        _label(page, pen, query, (_GAP, y), left - _GAP, _LARGEST)
+        for j, (what, score, *right) in enumerate(row):
+            x = left + width * j
+            _label(page, pen, what, (x, y), width, _LARGEST)
+            _write(pen, (x, y + _LARGEST), f"{score:.2f}", 14, _INK, width)
+            if any(right):
+                box = (x - 4, y - 4, x + width - 5, y + _LARGEST + 18)
+                pen.rectangle(box, outline=_RIGHT, width=3)
+    return _written(page, path)
+
+
+def _written(page, path):
     if path is not None:
         write_whole(path, png(page))
     return page
