@@ -64,8 +64,7 @@ def arguments():
 
 def read(args):
     if args.path is None:
-        train, _, _ = mm.read("world", train=3000, valid=0, test=0, size=32)
-        return [caption for captions in train["caption"] for caption in captions]
+        return [text for captions in mm.world(3000, size=8)["caption"] for text in captions]
     with open(args.path, "rb") as file:
         opened = gzip.open if file.read(2) == b"\x1f\x8b" else open
     with opened(args.path, "rt", encoding="utf-8") as lines:
