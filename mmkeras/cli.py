@@ -96,6 +96,7 @@ def _infer(args, rest):
             print(json.dumps(given | answer, ensure_ascii=False))
         else:
             texts = [value for value in answer.values() if isinstance(value, str)]
+            texts = texts or [f"{value:.4f}" for value in answer.values()]
             print("\t".join([*given.values(), *texts]))
     return 0
 

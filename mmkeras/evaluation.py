@@ -11,6 +11,7 @@ from mmkeras.metrics import (
     answer_scores,
     caption_scores,
     class_scores,
+    retrieval_scores,
     span_scores,
     speech_scores,
 )
@@ -34,7 +35,8 @@ def evaluate(task, records, batch_size=32, progress=True, **options):
         them, with "CIDEr-D shuffled": the score when each caption is held against another record's
         references. Scores of transcripts are as `mm.speech_scores` gives them, of answers to
         questions as `mm.answer_scores`, of spans of a passage as `mm.span_scores`, of classes as
-        `mm.class_scores`.
+        `mm.class_scores`. Scores of photos and captions are as `mm.retrieval_scores` gives them;
+        the answers are then, for each caption, the number of the record whose photo is nearest.
 
     Raises:
         ValueError: if the task has not just one target, or there is no record.
@@ -53,6 +55,8 @@ def evaluate(task, records, batch_size=32, progress=True, **options):
             f"`task` should have one target. Received: targets {sorted(task.preprocessor.targets)}"
         )
     (target,) = task.preprocessor.targets
+    if task.preprocessor.targets[target].scored_as == "retrieval":
+        return _retrieval(task, records, batch_size)
     inputs = {name: records[name] for name in task.preprocessor.inputs if name in records}
     rows = len(records[target])
     bar = keras.utils.Progbar(rows, verbose=int(progress))
@@ -62,6 +66,16 @@ def evaluate(task, records, batch_size=32, progress=True, **options):
         answers += task.infer(part, batch_size, **options)[target]
         bar.update(len(answers))
     return SCORES[task.preprocessor.targets[target].scored_as](answers, target, records), answers
+
+
+def _retrieval(task, records, batch_size):
+    one, several = task.embeds
+    texts = [[text] if isinstance(text, str) else list(text) for text in records[several]]
+    owners = np.repeat(np.arange(len(texts)), [len(own) for own in texts])
+    photos = task.embed(one, records[one], batch_size)
+    captions = task.embed(several, [text for own in texts for text in own], batch_size)
+    nearest = (captions @ photos.T).argmax(axis=1)
+    return retrieval_scores(photos, captions, owners), nearest.tolist()
 
 
 def _as_captions(answers, target, records):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from contract import check_task
 
 import mmkeras as mm
+from mmkeras.cli import main
 
 CAPTIONS = ["a red ring", "two blue dogs", "green"]
 RANDOM = np.random.default_rng(0)
@@ -148,6 +149,24 @@ def test_it_learns_which_photo_a_caption_is_about(words, loss):
     found = task.embed("image", vectors) @ task.embed("caption", CAPTIONS).T
     assert (found.argmax(1) == np.repeat([0, 1, 2], 10)).mean() > 0.9
     assert task.evaluate(data, verbose=0, return_dict=True)["recall"] > 0.9
+
+
+def test_evaluated_both_ways(task, photos, capsys):
+    records = {"image": photos, "caption": [["a red ring", "red"], "two dogs", ["blue"]]}
+    scores, found = mm.evaluate(task, records)
+    v = task.embed("image", photos)
+    w = task.embed("caption", ["a red ring", "red", "two dogs", "blue"])
+    assert scores == mm.retrieval_scores(v, w, np.array([0, 0, 1, 2]))
+    assert found == (w @ v.T).argmax(1).tolist()
+
+
+def test_on_the_command_line_it_tells_the_score(task, photos, tmp_path, capsys):
+    task.save(tmp_path / "m.keras")
+    (tmp_path / "a.jpg").write_bytes(photos[0])
+    words = ["--image", str(tmp_path / "a.jpg"), "--caption", "a red ring"]
+    assert main(["infer", str(tmp_path / "m.keras"), *words]) == 0
+    score = task.infer({"image": photos[:1], "caption": ["a red ring"]})["score"][0]
+    assert capsys.readouterr().out == f"{tmp_path / 'a.jpg'}\ta red ring\t{score:.4f}\n"
 
 
 def test_exported_it_embeds_and_compares(task, photos, tmp_path):

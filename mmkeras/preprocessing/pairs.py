@@ -27,6 +27,7 @@ class Pairs(Field):
     """
 
     implied = True
+    scored_as = "retrieval"
 
     def load(self, value):
         """A string or a whole number -> the same, checked."""
