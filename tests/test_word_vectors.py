@@ -121,7 +121,7 @@ def test_what_the_file_lacks_is_drawn_at_the_same_scale(tmp_path):
 def test_the_report_counts_tokens(tmp_path):
     path = written(tmp_path / "f", {"a": [1], "dog": [2]})
     words = tokenizer("a", "dog", "runs")
-    counts = mm.count_tokens(["a dog runs", "a cat runs and runs"], words)
+    counts = mm.count_tokens(["a dog runs", ["a cat runs", "and runs"]], words)
     assert counts.tolist() == [0, 0, 0, 2, 2, 1, 3]
     _, report = mm.read_word_vectors(path, words, counts=counts)
     assert report == {

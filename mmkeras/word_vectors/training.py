@@ -9,7 +9,7 @@ _TEXTS_AT_ONCE = 1024
 
 
 def count_tokens(texts, tokenizer):
-    """How often each id of a tokenizer occurs in texts, `(vocabulary_size,)`.
+    """How often each id of a tokenizer occurs in texts, str or lists of str: `(vocabulary_size,)`.
 
     Example:
 
@@ -21,14 +21,19 @@ def count_tokens(texts, tokenizer):
     ```
     """
     counts = np.zeros(tokenizer.vocabulary_size, "int64")
-    for ids in _encoded(texts, tokenizer):
-        counts += np.bincount(ids.flat_values.numpy(), minlength=len(counts))
+    for some in _batches(_flat(texts)):
+        ids = tokenizer.encode(some).flat_values.numpy()
+        counts += np.bincount(ids, minlength=len(counts))
     return counts
 
 
-def _encoded(texts, tokenizer):
+def _flat(texts):
+    return [text for entry in texts for text in ([entry] if isinstance(entry, str) else entry)]
+
+
+def _batches(texts):
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        yield tokenizer.encode(tf.constant(texts[start : start + _TEXTS_AT_ONCE]))
+        yield tf.constant(texts[start : start + _TEXTS_AT_ONCE])
 
 
 def skip_gram(vocabulary_size, dimensions=100, learning_rate=1e-3):
@@ -75,7 +80,7 @@ def skip_gram_pairs(
     """Pairs of words that stand near each other, each among words that do not.
 
     Args:
-        texts: List of str.
+        texts: Iterable of str, or of lists of str (a column of captions).
         tokenizer: A `WordTokenizer`. Words that it does not know count as not there.
         window: How far apart two words of a pair are at most; how far for a word, is drawn anew.
         negatives: How many other words stand beside the true one, drawn by the 0.75th power of how
@@ -89,27 +94,19 @@ def skip_gram_pairs(
         A `tf.data.Dataset` of `({"word": (batch,), "others": (batch, 1 + negatives)}, labels)`,
         where the labels `(batch, 1 + negatives)` are 1 for the first of the others, and 0.
     """
+    texts = _flat(texts)
     counts = _known_counts(texts, tokenizer)
     odds = np.cumsum(counts**0.75 / np.sum(counts**0.75))
     share = np.maximum(counts / counts.sum() / subsample, 1e-9)
     kept = (share**-0.5 + 1 / share).astype("float32")
 
     def pairs(texts, seed):
-        seeds = tf.unstack(tf.random.split(seed, 5))
-        ids = _known_ids(tokenizer, texts)
-        luck = tf.random.stateless_uniform(tf.shape(ids.flat_values), seeds[0])
-        luck = ids.with_flat_values(luck < tf.gather(kept, ids.flat_values))
-        ids = tf.ragged.boolean_mask(ids, luck).to_tensor()
-        reach = tf.random.stateless_uniform(tf.shape(ids), seeds[1], 1, window + 1, tf.int32)
-        word, other = (
-            tf.concat(x, 0)
-            for x in zip(*(_within(ids, reach, i) for i in range(1, window + 1)), strict=True)
-        )
+        seeds = tf.unstack(tf.random.split(seed, 4))
+        ids = _thinned(_known_ids(tokenizer, texts), kept, seeds[0])
+        word, other = _near_each_other(ids.to_tensor(), window, seeds[1])
         order = tf.argsort(tf.random.stateless_uniform(tf.shape(word), seeds[2]))
         word, other = tf.gather(word, order), tf.gather(other, order)
-        luck = tf.random.stateless_uniform([tf.size(word), negatives], seeds[3], dtype=tf.float64)
-        noise = tf.searchsorted(odds, tf.reshape(luck, [-1]), side="right")
-        noise = tf.minimum(tf.reshape(noise, tf.shape(luck)), tokenizer.vocabulary_size - 1)
+        noise = _drawn(odds, [tf.size(word), negatives], seeds[3])
         others = tf.concat([other[:, tf.newaxis], noise], axis=1)
         labels = tf.one_hot(tf.zeros_like(word), 1 + negatives)
         return {"word": word, "others": others}, labels
@@ -127,14 +124,32 @@ def skip_gram_pairs(
     return data.prefetch(tf.data.AUTOTUNE)
 
 
-def _within(ids, reach, apart):
-    """Words and others so far apart, both ways round, of `(texts, length)`, 0 for padding."""
-    left, right = ids[:, :-apart], ids[:, apart:]
-    both = (left > 0) & (right > 0)
-    there, back = both & (reach[:, :-apart] >= apart), both & (reach[:, apart:] >= apart)
-    word = tf.concat([left[there], right[back]], 0)
-    other = tf.concat([right[there], left[back]], 0)
-    return word, other
+def _thinned(ids, kept, seed):
+    """Some of `ids`, ragged, each with the probability in `kept`, `(vocabulary_size,)`."""
+    luck = tf.random.stateless_uniform(tf.shape(ids.flat_values), seed)
+    return tf.ragged.boolean_mask(
+        ids, ids.with_flat_values(luck < tf.gather(kept, ids.flat_values))
+    )
+
+
+def _near_each_other(ids, window, seed):
+    """Words and others at most so far apart as is drawn for each word, of `(texts, length)`."""
+    reach = tf.random.stateless_uniform(tf.shape(ids), seed, 1, window + 1, tf.int32)
+    word, other = [], []
+    for apart in range(1, window + 1):
+        left, right = ids[:, :-apart], ids[:, apart:]
+        both = (left > 0) & (right > 0)
+        there, back = both & (reach[:, :-apart] >= apart), both & (reach[:, apart:] >= apart)
+        word += [left[there], right[back]]
+        other += [right[there], left[back]]
+    return tf.concat(word, 0), tf.concat(other, 0)
+
+
+def _drawn(odds, shape, seed):
+    """Ids drawn by their cumulated probabilities `odds`, `(vocabulary_size,)`."""
+    luck = tf.random.stateless_uniform([tf.reduce_prod(shape)], seed, dtype=tf.float64)
+    ids = tf.minimum(tf.searchsorted(odds, luck, side="right"), len(odds) - 1)
+    return tf.reshape(ids, shape)
 
 
 def _known_counts(texts, tokenizer):
@@ -200,7 +215,7 @@ def glove_pairs(texts, tokenizer, window=10, enough=100, batch_size=1024, seed=0
     """How often words stand near each other, each time counted as one over how far apart.
 
     Args:
-        texts: List of str.
+        texts: Iterable of str, or of lists of str (a column of captions).
         tokenizer: A `WordTokenizer`. Words that it does not know count as not there.
         window: How far apart two words are at most.
         enough: Count from which on a pair weighs 1; below, it weighs the 0.75th power of its share.
@@ -213,9 +228,9 @@ def glove_pairs(texts, tokenizer, window=10, enough=100, batch_size=1024, seed=0
     """
     size = tokenizer.vocabulary_size
     keys, counts = np.zeros(0, "int64"), np.zeros(0)
-    for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        ids = _known_ids(tokenizer, tf.constant(texts[start : start + _TEXTS_AT_ONCE]))
-        more = _near(ids.to_tensor().numpy().astype("int64"), window, size)
+    for some in _batches(_flat(texts)):
+        ids = _known_ids(tokenizer, some).to_tensor().numpy()
+        more = _near(ids.astype("int64"), window, size)
         keys, places = np.unique(np.concatenate([keys, more[0]]), return_inverse=True)
         counts = np.bincount(places, np.concatenate([counts, more[1]]), len(keys))
     if not len(keys):
