@@ -3,6 +3,9 @@
     python recipes/visual_question_answering.py --data easy_vqa --path easy_vqa
     python recipes/visual_question_answering.py --data daquar --path daquar --minimum-count 3 \
         --backbone-weights mobilenet_v2_1.0_224_quant.tflite --image-size 224
+    python recipes/visual_question_answering.py --data nlvr --path nlvr --read train=hidden \
+        valid=dev --image-size 48 192
+    python recipes/visual_question_answering.py --data sort_of_clevr --read train=3000 --image-size 75
     python recipes/visual_question_answering.py --data manifest --path questions.jsonl
 
 Pictures are held out for validation where the data has no part for it. What these commands
@@ -62,6 +65,7 @@ def arguments():
     add = parser.add_argument
     add("--data", default="world_questions", help="a layout that `mm.read` knows")
     add("--path", help="of the data")
+    add("--read", nargs="+", default=[], help="options of `mm.read`, such as train=hidden")
     add("--test", help="a manifest of questions to score instead of the held-out ones")
     add("--out", default="runs/visual_question_answering")
     add("--hold-out", type=float, default=0.1, help="share of the pictures")
@@ -69,7 +73,7 @@ def arguments():
     add("--minimum-words", type=int, default=1, help="of a word in the training questions")
     add("--answers", type=int, default=3000, help="the commonest ones, that can be given")
     add("--minimum-count", type=int, default=1, help="of an answer in training")
-    add("--image-size", type=int, default=64)
+    add("--image-size", type=int, nargs="+", default=[64], help="the side, or height and width")
     add("--encoder", default="conv", choices=["conv", "conv_lstm", "patch"])
     add("--backbone", default="MobileNetV2", help="of keras.applications")
     add("--backbone-weights", help="a local file; then the backbone is the encoder, frozen")
@@ -88,7 +92,9 @@ def arguments():
 
 
 def read(args):
-    train, valid, test = mm.read(args.data, args.path)
+    options = dict(each.split("=", 1) for each in args.read)
+    options = {name: int(each) if each.isdigit() else each for name, each in options.items()}
+    train, valid, test = mm.read(args.data, args.path, **options)
     if valid is None:
         train, valid = mm.hold_out(train, args.hold_out, by=args.hold_out_by, seed=args.seed)
     if args.test:
@@ -97,17 +103,16 @@ def read(args):
 
 
 def build(args, words, answers):
-    encoder = args.encoder
+    encoder, sides = args.encoder, (args.image_size * 2)[:2]
     if args.backbone_weights:
-        sides = (args.image_size, args.image_size, 3)
         backbone = getattr(keras.applications, args.backbone)(
-            sides, include_top=False, weights=None
+            (*sides, 3), include_top=False, weights=None
         )
         encoder = mm.pretrained(backbone, weights=args.backbone_weights, dropout=args.dropout)
     return mm.visual_question_answering(
         words,
         mm.Labels(answers, unknown="ignore"),
-        args.image_size,
+        sides,
         encoder,
         args.question_encoder,
         args.fusion,
