@@ -78,7 +78,7 @@ _HOMES = {
         "text_transformer",
     ),
     "evaluation": ("answer_baselines", "baselines", "evaluate", "without"),
-    "explanation": ("draw_search", "draw_similarity", "explain"),
+    "explanation": ("draw_search", "draw_similarity", "explain", "grad_cam"),
     "fusion": (
         "Alignment",
         "AttentionFusion",
@@ -167,7 +167,7 @@ _HOMES = {
         "most_common",
         "train_tokenizer",
     ),
-    "report": ("write_report", "write_speech_report"),
+    "report": ("write_answer_report", "write_report", "write_speech_report"),
     "serving": ("Export", "export", "verify"),
     "streaming": ("Stream",),
     "task": ("Task", "load_model"),

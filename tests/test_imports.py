@@ -31,7 +31,7 @@ ALLOWED = {
     "training": {"assembly", "data", "preprocessing", "task"},
     "evaluation": {"data", "metrics", "preprocessing"},
     "explanation": {"layers", "preprocessing"},
-    "report": {"explanation", "metrics", "version"},
+    "report": {"evaluation", "explanation", "metrics", "preprocessing", "version"},
     "index": {"data"},
     "streaming": set(),
     "serving": {"streaming", "version"},

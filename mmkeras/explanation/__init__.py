@@ -3,7 +3,7 @@
 from mmkeras.explanation.drawing import overlay, png, write_whole
 from mmkeras.explanation.gradients import grad_cam
 from mmkeras.explanation.looking import explain
-from mmkeras.explanation.places import attention_grid, seen, text_input
+from mmkeras.explanation.places import attention_grid, picture_grid, seen, text_input
 from mmkeras.explanation.similarity import draw_search, draw_similarity
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "explain",
     "grad_cam",
     "overlay",
+    "picture_grid",
     "png",
     "seen",
     "text_input",

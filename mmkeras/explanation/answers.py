@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras.explanation.gradients import gradients, heat_of
-from mmkeras.explanation.places import fused, photo_of, picture, text_input, values_at
+from mmkeras.explanation.places import fused, photo_of, picture_grid, text_input, values_at
 from mmkeras.explanation.words import whole_words
 
 _BEST = 5  # classes told
@@ -61,7 +61,7 @@ def _by_attention(task, tensors, context, ids):
             name: tf.einsum("bc,bcl->bl", looked, tf.cast(rests, tf.float32))
             for name, rests in layer.attention(inside).items()
         }
-    found = picture(task)
+    found = picture_grid(task)
     if found is not None and weights[found[0]].shape[1] != np.prod(found[1].grid):
         return None
     return {name: each.numpy() for name, each in weights.items()}
@@ -70,9 +70,11 @@ def _by_attention(task, tensors, context, ids):
 def _by_gradient(task, tensors, answers):
     """Grad-CAM of the picture, and what of each word speaks for the answer."""
     (target,) = task.preprocessor.targets
-    found, text, (_, encoded) = picture(task), text_input(task), fused(task, target)
+    found, text, (_, encoded) = picture_grid(task), text_input(task), fused(task, target)
     within = {} if found is None else {found[0]: found[1].output}
     within |= {text: encoded[text][0]} if text in encoded else {}
+    if not within:
+        return {}
     values, slopes = gradients(task, tensors, answers, within)
     weights = {} if found is None else {found[0]: heat_of(values, slopes, found[0])}
     if text in within:
@@ -83,7 +85,7 @@ def _by_gradient(task, tensors, answers):
 
 def _pictures(task, columns, weights):
     """Of each row the photo, and the weights over its grid."""
-    found = picture(task)
+    found = picture_grid(task)
     if found is None:
         return [(None, None)] * len(next(iter(columns.values())))
     name, layer = found
@@ -113,7 +115,7 @@ def _words(task, tensors, weights):
 def _shares(weights, row):
     sums = {name: float(each[row].sum()) for name, each in weights.items()}
     total = max(sum(sums.values()), np.finfo("float32").tiny)
-    return {name: each / total for name, each in sums.items()}
+    return {name: float(each / total) for name, each in sums.items()}
 
 
 def _normalized(weights):

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras.explanation.drawing import draw_heat, picture_files, png, write_whole
-from mmkeras.explanation.places import named_inputs, photo_of, picture, values_at
+from mmkeras.explanation.places import named_inputs, photo_of, picture_grid, values_at
 
 
 def grad_cam(task, records, target=None, path=None, batch_size=32, **options):
@@ -43,7 +43,7 @@ def grad_cam(task, records, target=None, path=None, batch_size=32, **options):
     heat = mm.grad_cam(model, photos, ["ring"])            # for "ring"
     ```
     """
-    found = picture(task)
+    found = picture_grid(task)
     if found is None or len(task.preprocessor.targets) != 1:
         raise ValueError(
             "`task` should have one target and an Image input whose encoder gives a grid (a "
@@ -96,15 +96,25 @@ def gradients(task, tensors, answers, within):
     ((target, field),) = task.preprocessor.targets.items()
     own, wanted, weight = field.target(target, field.column([field.load(a) for a in answers]))
     tensors = {**tensors, **own}
-    values = values_at(task, tensors, within)
-    # What lies behind is run again, as the tape would not follow through a frozen network.
-    behind = {f"{name}_within": x for name, x in within.items()}
-    behind = keras.Function({**task.input, **behind}, task.output[target])
+    # What lies behind is run again, as the tape would not follow through a frozen network; a layer
+    # that gives several tensors is cut off whole.
+    cut = {f"{name}/{i}": x for name, each in within.items() for i, x in enumerate(_siblings(each))}
+    behind = keras.Function({**task.input, **cut}, task.output[target])
+    values = values_at(task, tensors, cut)
+    watched = {
+        name: values[key] for name, each in within.items() for key, x in cut.items() if x is each
+    }
     with tf.GradientTape() as tape:
-        tape.watch(values)
-        logits = behind({**tensors, **{f"{name}_within": x for name, x in values.items()}})
+        tape.watch(watched)
+        logits = behind({**tensors, **values})
         score = _score(tf.cast(logits, tf.float32), wanted, weight)
-    return values, tape.gradient(score, values)
+    return watched, tape.gradient(score, watched)
+
+
+def _siblings(tensor):
+    """All that the layer gives which gives a Keras tensor."""
+    layer, node, _ = tensor._keras_history
+    return layer._inbound_nodes[node].output_tensors
 
 
 def _score(logits, wanted, weight):

@@ -9,7 +9,7 @@ from mmkeras.explanation.drawing import (
     png,
     write_whole,
 )
-from mmkeras.explanation.places import attention_grid, named_inputs, picture, text_input
+from mmkeras.explanation.places import attention_grid, named_inputs, picture_grid, text_input
 
 
 def explain(task, records, path=None, batch_size=32, **options):
@@ -73,7 +73,7 @@ def explain(task, records, path=None, batch_size=32, **options):
     ```
     """
     words = attention_grid(task) is not None and text_input(task) is None
-    whole = text_input(task) is not None or picture(task) is not None
+    whole = text_input(task) is not None or picture_grid(task) is not None
     if len(task.preprocessor.targets) != 1 or not (words or whole):
         raise ValueError(
             "`task` should have one target, and a text input or an Image input whose encoder gives "

@@ -35,7 +35,7 @@ def attention_grid(task):
     return None
 
 
-def picture(task):
+def picture_grid(task):
     """The first input that is a picture whose encoder gives a grid: `(name, layer)`, or None."""
     found = ((name, grid_layer(task, name)) for name in task.preprocessor.inputs)
     return next(((name, layer) for name, layer in found if layer is not None), None)
@@ -79,7 +79,7 @@ def fused(task, target):
         return layer, given[0]
     names = {layer.name for layer in task.layers}
     return None, {
-        name: (task.get_layer(f"{name}_projection").input, None)
+        name: (task.get_layer(f"{name}_projection").output, None)
         for name in task.preprocessor.inputs
         if f"{name}_projection" in names
     }
@@ -100,13 +100,17 @@ def seen(task, records, row):
         row: Which record.
 
     Returns:
-        Dict of uint8 `(height, width, 3)` by name of an `Image` input.
+        Dict of uint8 `(height, width, 3)` by name of an `Image` input that the record has.
     """
-    return {
-        name: field(field.load(records[name][row])).numpy()
-        for name, field in task.preprocessor.inputs.items()
-        if isinstance(field, Image)
+    fields = {
+        name: field for name, field in task.preprocessor.inputs.items() if isinstance(field, Image)
     }
+    photos = {
+        name: photo_of(field, field.given(records[name][row]))
+        for name, field in fields.items()
+        if name in records
+    }
+    return {name: photo for name, photo in photos.items() if photo is not None}
 
 
 def photo_of(field, raw):

@@ -8,7 +8,16 @@ from mmkeras.explanation import attention_grid, explain, overlay, seen, write_wh
 from mmkeras.metrics import CiderD, caption_scores
 from mmkeras.report.charts import training
 from mmkeras.report.media import image
-from mmkeras.report.page import escaped, header, key_figures, model, page, run, section
+from mmkeras.report.page import (
+    escaped,
+    header,
+    key_figures,
+    model,
+    page,
+    run,
+    searched,
+    section,
+)
 
 _SAMPLES, _RANKED, _LOOKED = 8, 4, 4
 _CARD, _TILE = 288, 176
@@ -92,7 +101,7 @@ def write_report(
         scores["this model"] = caption_scores(answers, references, shuffle_seed=shuffle_seed)
         scores |= {name: weak for name, (weak, _) in (baselines or {}).items()}
     gallery = _Gallery(task, inputs, answers, references)
-    details = {"records": f"{rows:,}", **_search(options), **(details or {})}
+    details = {"records": f"{rows:,}", "search": searched(options), **(details or {})}
     sections = [
         header(title, task, notes),
         key_figures(task, _figures(scores)),
@@ -127,11 +136,6 @@ def _references(records, target, rows):
             f"{len(column)} of {target!r}"
         )
     return [[texts] if isinstance(texts, str) else list(texts) for texts in column]
-
-
-def _search(options):
-    text = ", ".join(f"{name}={value!r}" for name, value in options.items())
-    return {"search": text or "greedy"}
 
 
 def _figures(scores):

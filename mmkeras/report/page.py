@@ -144,6 +144,11 @@ def run(details):
     return section("Run", f'<dl class="run">\n{chr(10).join(listed)}\n</dl>')
 
 
+def searched(options):
+    """The options of a search as a row of the table of the run."""
+    return ", ".join(f"{name}={value!r}" for name, value in options.items()) or "greedy"
+
+
 def _command():
     program, *arguments = sys.argv
     here, program = Path.cwd(), Path(program)

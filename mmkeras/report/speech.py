@@ -12,7 +12,16 @@ from mmkeras.explanation import png, write_whole
 from mmkeras.metrics import align_words, speech_scores
 from mmkeras.report.charts import training
 from mmkeras.report.media import player
-from mmkeras.report.page import escaped, header, key_figures, model, page, run, section
+from mmkeras.report.page import (
+    escaped,
+    header,
+    key_figures,
+    model,
+    page,
+    run,
+    searched,
+    section,
+)
 
 _SAMPLES, _RANKED, _LISTED, _BEST, _FREQUENT, _ROWS = 4, 4, 12, 6, 10, 20
 _WIDTH, _LABELS, _HEIGHT, _TIMES = 960, 34, 176, 22
@@ -96,7 +105,6 @@ def write_speech_report(
     title = title or task.name.replace("_", " ").capitalize()
     steps = [align_words(*pair, unit=unit) for pair in zip(hypotheses, references, strict=True)]
     utterances = _Utterances(field, recordings, speakers, steps, alignments, unit)
-    settings = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "greedy"
     sections = [
         header(title, task, notes),
         key_figures(task, _figures(scores)),
@@ -107,7 +115,7 @@ def write_speech_report(
         _table("By length of the reference", scores["by length"], "words"),
         utterances.frequent_errors(),
         model(task),
-        run({"records": f"{len(recordings):,}", "search": settings, **(details or {})}),
+        run({"records": f"{len(recordings):,}", "search": searched(options), **(details or {})}),
     ]
     path = Path(path)
     write_whole(path, page(title, "\n".join(sections), _STYLE).encode("utf-8", "replace"))

@@ -1,5 +1,4 @@
 import base64
-import html.parser
 import io
 import types
 import wave
@@ -9,6 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
+from pages import Page
 
 from mmkeras.metrics import speech_scores
 from mmkeras.preprocessing import Field, Text, WordTokenizer
@@ -86,38 +86,6 @@ def task():
 def records():
     sounds = [recording(440 + 100 * row, 0.3 + 0.2 * row) for row in range(len(SAID) - 1)]
     return {"audio": [*sounds, recording(300, 31)], "transcript": SAID, "speaker": SPEAKERS}
-
-
-class Page(html.parser.HTMLParser):
-    """Text, attributes and tags of a page; fails if tags are not closed in their order."""
-
-    VOID = frozenset(["meta", "link"])
-
-    def __init__(self, path):
-        super().__init__()
-        self.source = path.read_text(encoding="utf-8")
-        self.open, self.tags, self.found, self.said = [], [], [], []
-        self.feed(self.source)
-        assert not self.open
-        self.text = " ".join(" ".join(self.said).split())
-
-    def handle_starttag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.said.append(data)
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.found if name == tag]
 
 
 @pytest.fixture(scope="module")
