@@ -5,7 +5,8 @@
         --backbone-weights mobilenet_v2_1.0_224_quant.tflite --image-size 224
     python recipes/visual_question_answering.py --data nlvr --path nlvr --read train=hidden \
         valid=dev --image-size 48 192
-    python recipes/visual_question_answering.py --data sort_of_clevr --read train=3000 --image-size 75
+    python recipes/visual_question_answering.py --data sort_of_clevr --read train=3000 \
+        --image-size 75
     python recipes/visual_question_answering.py --data manifest --path questions.jsonl
 
 Pictures are held out for validation where the data has no part for it. What these commands
