@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mmkeras as mm
-import mmkeras.index
+import mmkeras.index.items
 
 RANDOM = np.random.default_rng(0)
 
@@ -44,8 +44,8 @@ class TestSearch:
     @pytest.mark.parametrize(("queries", "k"), [(1, 1), (5, 3), (70, 10), (2, 200), (3, 500)])
     def test_the_nearest_of_all_best_first(self, monkeypatch, queries, k):
         """Also where queries and items come in several blocks."""
-        monkeypatch.setattr(mmkeras.index, "ROWS", 64)
-        monkeypatch.setattr(mmkeras.index, "QUERIES", 32)
+        monkeypatch.setattr(mmkeras.index.nearest, "ROWS", 64)
+        monkeypatch.setattr(mmkeras.index.items, "QUERIES", 32)
         index, vectors = filled()
         asked = RANDOM.normal(size=(queries, 8))
         cosines = unit(asked) @ vectors.T
@@ -124,7 +124,9 @@ class TestFiles:
         (tmp_path / "text.npz").write_text("photos")
         np.save(tmp_path / "array.npy", np.ones(3))
         np.savez(tmp_path / "other.npz", names=np.ones(3))
-        about = mmkeras.index._as_bytes({"format": "index 9", "items": ["a"], "made_by": None})
+        about = mmkeras.index.items._as_bytes(
+            {"format": "index 9", "items": ["a"], "made_by": None}
+        )
         np.savez(tmp_path / "newer.npz", about=about, vectors=np.ones((1, 2)))
         for name in ("cut.npz", "text.npz", "array.npy", "other.npz", "newer.npz"):
             with pytest.raises(ValueError, match=rf"should be an index.*{re.escape(name)}"):
@@ -146,7 +148,7 @@ class TestFolders:
             mm.Index(Letters()).add("image", tmp_path)
 
     def test_values_that_cannot_be_read(self, monkeypatch):
-        monkeypatch.setattr(mmkeras.index, "CHUNK", 4)
+        monkeypatch.setattr(mmkeras.index.items, "CHUNK", 4)
         values = ["a", "b", "?", "c", "!", "ab", "cd", "d"]
         with pytest.raises(ValueError, match=r"'\?': Input 'text', row 0: holds no letter"):
             mm.Index(Letters()).add("text", values)

@@ -1,5 +1,6 @@
 """An index of embeddings: photos, texts or sounds, found by any of these."""
 
+import functools
 import json
 import os
 import tempfile
@@ -10,14 +11,13 @@ import numpy as np
 
 from mmkeras.data.files import files_at
 from mmkeras.data.problems import Problems
+from mmkeras.index.nearest import among_clusters, cluster, exact, faiss_library
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 # Values that are embedded before the next ones are read.
 CHUNK = 1024
-# Of one product, whose scores take 16 MB.
-QUERIES, ROWS = 64, 65536
-# Fewer items in a cluster say little about where its centre is, and more than that no more.
-FEWEST, MOST = 40, 64
+# Of one product.
+QUERIES = 64
 FORMAT = "mmkeras index 1"
 
 
@@ -175,35 +175,15 @@ class Index:
         if not isinstance(k, int) or k < 1:
             raise ValueError(f"`k` should be a whole number above 0. Received: k={k!r}")
         queries, k = self._unit(vectors), min(k, len(self))
-        nearest = self._among_clusters if self._clusters is not None else self._exact
+        nearest = functools.partial(exact, self.vectors)
+        if self._clusters is not None:
+            nearest = functools.partial(among_clusters, self._clusters, self.vectors)
         parts = [nearest(queries[i : i + QUERIES], k) for i in range(0, len(queries), QUERIES)]
         return [
             [(self.items[i], float(x)) for i, x in zip(*found, strict=True) if i >= 0]
             for part in parts
             for found in zip(*part, strict=True)
         ]
-
-    def _exact(self, queries, k):
-        """Rows and scores of the `k` nearest of each query, best first."""
-        scores = np.full((len(queries), k), -np.inf, "float32")
-        rows = np.zeros((len(queries), k), np.int64)
-        for start in range(0, len(self), ROWS):
-            block = self.vectors[start : start + ROWS].astype("float32", copy=False)
-            found = queries @ block.T
-            # Few come among the best of those before, and only these are sorted.
-            places = np.flatnonzero((found > scores[:, -1:]).any(axis=0))
-            scores = np.concatenate([scores, found[:, places]], axis=1)
-            new = np.broadcast_to(start + places, (len(queries), len(places)))
-            rows, scores = _best(np.concatenate([rows, new], axis=1), scores, k)
-        return rows, scores
-
-    def _among_clusters(self, queries, k):
-        """As `_exact`, of the clusters nearest to each query; row -1 where they hold fewer."""
-        _, rows = self._clusters.search(queries, k)
-        near = self.vectors[rows].astype("float32", copy=False)
-        # Not the scores that it gives, as it keeps vectors in half precision.
-        scores = np.where(rows < 0, -np.inf, np.einsum("qkw,qw->qk", near, queries))
-        return _best(rows, scores, k)
 
     def approximate(self, probes=16):
         """Let searches look into the clusters nearest to what is sought, and into no others.
@@ -233,7 +213,7 @@ class Index:
         if not self.items:
             raise ValueError("The index should hold items to part into clusters. Received: none")
         if self._clusters is None:
-            self._clusters = _cluster(self.vectors)
+            self._clusters = cluster(self.vectors)
         self._clusters.nprobe = probes
         return self
 
@@ -246,7 +226,7 @@ class Index:
         about = {"format": FORMAT, "made_by": self._made_by, "items": self.items}
         arrays = {"about": _as_bytes(about), "vectors": self.vectors}
         if self._clusters is not None:
-            arrays["clusters"] = _faiss().serialize_index(self._clusters)
+            arrays["clusters"] = faiss_library().serialize_index(self._clusters)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
             part = Path(folder, path.name)
             with open(part, "wb") as file:
@@ -285,7 +265,7 @@ class Index:
         if task is not None:
             index._check_task(path)
         if "clusters" in arrays:
-            index._clusters = _faiss().deserialize_index(arrays["clusters"])
+            index._clusters = faiss_library().deserialize_index(arrays["clusters"])
         return index
 
     def _check_task(self, source="this index"):
@@ -340,37 +320,6 @@ def _pictures(place):
     if not names:
         raise ValueError(f"`values` should be a folder or zip with pictures. Received: {place!r}")
     return [os.path.join(place, name) for name in names]
-
-
-def _best(rows, scores, k):
-    """The `k` highest scores of each query and their rows, best first."""
-    places = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    order = np.argsort(-np.take_along_axis(scores, places, axis=1), axis=1, kind="stable")
-    places = np.take_along_axis(places, order, axis=1)
-    return np.take_along_axis(rows, places, axis=1), np.take_along_axis(scores, places, axis=1)
-
-
-def _faiss():
-    try:
-        import faiss
-    except ImportError:
-        raise ImportError('faiss is not installed: pip install "mmkeras[ann]"') from None
-    return faiss
-
-
-def _cluster(vectors):
-    """The vectors in clusters: about twice the root of their number."""
-    faiss = _faiss()
-    count = max(1, min(round(2 * len(vectors) ** 0.5), len(vectors) // FEWEST))
-    clusters = faiss.index_factory(
-        vectors.shape[1], f"IVF{count},SQfp16", faiss.METRIC_INNER_PRODUCT
-    )
-    clusters.cp.max_points_per_centroid = MOST
-    chosen = np.random.default_rng(0).permutation(len(vectors))[: MOST * count]
-    clusters.train(vectors[chosen].astype("float32"))
-    for start in range(0, len(vectors), ROWS):
-        clusters.add(vectors[start : start + ROWS].astype("float32"))
-    return clusters
 
 
 def _as_bytes(value):

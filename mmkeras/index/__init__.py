@@ -1,0 +1,5 @@
+"""Items found by their embeddings."""
+
+from mmkeras.index.items import Index
+
+__all__ = ["Index"]
