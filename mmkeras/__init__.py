@@ -138,6 +138,7 @@ _HOMES = {
         "format_retrieval_scores",
         "format_scores",
         "format_span_scores",
+        "format_speech_comparison",
         "format_speech_scores",
         "retrieval_ranks",
         "retrieval_scores",

@@ -41,19 +41,15 @@ def main():
     history = train_model(args, model, train, valid)
     print(f"Trained in {(time.time() - started) / 60:.1f} minutes")
 
-    held_out = test or valid
-    report_scores("without a language model", *mm.evaluate(model, held_out))
-    search = {}
-    if args.language_order:
-        text = mm.NgramLanguageModel.train(train["transcript"], tokens, args.language_order)
-        model.get_layer("transcript").set_language_model(text)
-        search = {"beam_width": args.beam_width, "language_weight": args.language_weight}
-        search["word_bonus"] = args.word_bonus
+    held_out, scores = test or valid, {}
+    for name, language, search in searches(args, train["transcript"], tokens):
+        model.get_layer("transcript").set_language_model(language)
+        scores[name], answers = mm.evaluate(model, held_out, **search)
+    report_scores(name, scores[name], answers)
+    print(f"\nWhat each adds:\n{mm.format_speech_comparison(scores)}")
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / "model.keras")
-    scores, answers = mm.evaluate(model, held_out, **search)
-    report_scores("with it" if search else "in all", scores, answers)
     if args.scores_only:
         return
 
@@ -109,9 +105,12 @@ def arguments():
         nargs=2,
         help="how much louder than a hiss they are, at least and most",
     )
-    add("--language-order", type=int, default=0, help="of an n-gram model of the transcripts")
+    add("--language-order", type=int, default=0, help="of a word n-gram of the transcripts")
+    add("--neural", choices=["tiny", "small", "base"], help="size of a neural language model")
+    add("--neural-epochs", type=int, default=20)
     add("--language-weight", type=float, default=0.5)
-    add("--word-bonus", type=float, default=1.0)
+    add("--word-bonus", type=float, help="for a word, or for a token of a neural language model")
+    add("--hot-words", nargs="+", default=[], help="phrases to prefer")
     add("--beam-width", type=int, default=16)
     add("--on-error", default="raise", choices=["raise", "skip"], help="at a broken recording")
     add("--scores-only", action="store_true", help="no export, and no report")
@@ -133,7 +132,7 @@ def read(args):
         print(f"Held out: {', '.join(sorted(set(valid['speaker'])))}")
     if args.also:
         more = mm.read_manifest(args.also, on_error=args.on_error)
-        train = {name: [*values, *more[name]] for name, values in train.items()}
+        train = {name: [*train[name], *more[name]] for name in ("audio", "transcript")}
     return tuple(part and {**part, "transcript": lowered(part)} for part in (train, valid, test))
 
 
@@ -179,6 +178,37 @@ def train_model(args, model, train, valid):
     mm.compile_task(model, optimizer)
     watch = [mm.StopOnNaN()]
     return model.fit(data, validation_data=check, epochs=args.epochs, callbacks=watch)
+
+
+def searches(args, texts, tokens):
+    """What was asked for, one upon the other: a name, a language model, options of the search."""
+    yield "as it is", None, {}
+    beam = {"beam_width": args.beam_width}
+    if args.language_order or args.neural or args.hot_words:
+        yield f"beam {args.beam_width}", None, beam
+    weights = {"language_weight": args.language_weight, "word_bonus": args.word_bonus}
+    language, fused = None, beam
+    if args.language_order:
+        language, fused = ngrams(args, texts, tokens), {**beam, **weights}
+        yield f"and a word {args.language_order}-gram", language, fused
+    if args.neural:
+        language, fused = neural(args, texts, tokens), {**beam, **weights}
+        yield "or a neural language model", language, fused
+    if args.hot_words:
+        hot = mm.hot_word_ids(args.hot_words, tokens)
+        yield "and hot words", language, {**fused, "hot_words": hot}
+
+
+def ngrams(args, texts, tokens):
+    return mm.NgramLanguageModel.train(texts, tokens, args.language_order)
+
+
+def neural(args, texts, tokens):
+    longest = int(max(tokens.encode(texts).row_lengths()))
+    language = mm.language_model(tokens, args.neural, longest)
+    data = mm.dataset({"text": texts}, language.preprocessor, 64, shuffle=True, seed=args.seed)
+    language.fit(data, epochs=args.neural_epochs)
+    return language.get_layer("text")
 
 
 def report_scores(name, scores, answers):

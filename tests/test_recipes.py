@@ -46,10 +46,15 @@ def test_speech_to_text_from_a_manifest(tmp_path):
     command = [sys.executable, RECIPES / "speech_to_text.py", "--data", "manifest"]
     command += ["--path", tmp_path / "takes.jsonl", "--out", tmp_path / "out", "--hold-out", "s3"]
     command += ["--encoder", "conv_transformer", "--epochs", "1", "--language-order", "2"]
+    command += ["--neural", "tiny", "--neural-epochs", "1", "--hot-words", "blue"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Held out: s3" in done.stdout
-    assert "2 held-out recordings, with it" in done.stdout
+    assert "2 held-out recordings, and hot words" in done.stdout
+    table = done.stdout.split("What each adds:")[1].split("2 utterances")[0]
+    rows = ["as it is", "beam 16", "and a word 2-gram", "or a neural language model"]
+    for row in [*rows, "and hot words"]:
+        assert f"\n{row} " in table
     assert "WER" in done.stdout
     assert "verified, equal" in done.stdout
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000

@@ -51,8 +51,12 @@ class ScoredHead(keras.layers.Layer):
                 f"`language_model` should be made for the head's {self.vocabulary_size} token ids. "
                 f"Received: language_model with vocabulary_size={model.vocabulary_size}"
             )
-        if model is not None and model.trainable_weights:
-            model = _frozen_copy(model)
+        if model is not None:
+            model = _copied(model) if model.trainable_weights else model
+            # The parts of a layer that was loaded do not know it from the whole, and only a change
+            # reaches them.
+            model.trainable = True
+            model.trainable = False
         # Keras gives a layer that is built no more parts; this one is none of its forward pass.
         self._tracker.unlock()
         self._tracker.untrack(self.language_model)
@@ -117,10 +121,9 @@ def parted(options):
     return own, {name: value for name, value in options.items() if name not in OPTIONS}
 
 
-def _frozen_copy(layer):
+def _copied(layer):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     copy.set_weights(layer.get_weights())
-    copy.trainable = False
     return copy
 
 

@@ -22,6 +22,7 @@ from mmkeras.metrics.speech import (
     CharacterErrorRate,
     WordErrorRate,
     align_words,
+    format_speech_comparison,
     format_speech_scores,
     speech_scores,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "format_retrieval_scores",
     "format_scores",
     "format_span_scores",
+    "format_speech_comparison",
     "format_speech_scores",
     "retrieval_ranks",
     "retrieval_scores",

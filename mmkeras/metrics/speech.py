@@ -331,6 +331,46 @@ def format_speech_scores(scores):
     return "\n".join([*lines, "", *scores["signatures"]])
 
 
+def format_speech_comparison(scores):
+    """Writes several scores of the same utterances beside each other, such as of several searches.
+
+    Args:
+        scores: dict by name of what `speech_scores` returns.
+
+    Returns:
+        str of several lines.
+
+    Raises:
+        ValueError: if there are none, or they are of different numbers of utterances.
+
+    Example:
+
+    >>> said = ["yes", "no"]
+    >>> print(format_speech_comparison({
+    ...     "greedy": speech_scores(["yes", "go"], said), "beam": speech_scores(said, said)
+    ... }))
+                 WER             95 %       CER             95 %
+    greedy   50.00 %   0.00 to 100.00   20.00 %    0.00 to 50.00
+    beam      0.00 %     0.00 to 0.00    0.00 %     0.00 to 0.00
+    2 utterances
+    """
+    counts = {name: each["utterances"] for name, each in scores.items()}
+    if len(set(counts.values())) != 1:
+        raise ValueError(
+            "`scores` should be of the same utterances, one dict by name at least. "
+            f"Received: numbers of utterances {counts}"
+        )
+    width = max(map(len, scores))
+    lines = [" " * width + "".join(f"  {name:>8}  {'95 %':>15}" for name in ("WER", "CER"))]
+    for label, each in scores.items():
+        line = f"{label:<{width}}"
+        for name in ("WER", "CER"):
+            low, high = (100 * bound for bound in each[f"{name} interval"])
+            line += f"  {_percent(each[name]):>8}  {f'{low:.2f} to {high:.2f}':>15}"
+        lines.append(line)
+    return "\n".join([*lines, f"{next(iter(counts.values()))} utterances"])
+
+
 def _formatted(title, table):
     width = max(len(title), *(len(str(label)) for label in table))
     yield f"{title:<{width}}  {'WER':>8}  {'CER':>8}  utterances"

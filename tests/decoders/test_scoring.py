@@ -198,7 +198,9 @@ def test_a_decoder_takes_the_options(model, tmp_path):
     np.testing.assert_allclose(without["scores"], before["scores"])
     assert len(task.trainable_variables) == trained
     task.save(tmp_path / "task.keras")
-    again = keras.models.load_model(tmp_path / "task.keras").get_layer("decoder")
+    again = keras.models.load_model(tmp_path / "task.keras")
+    assert len(again.trainable_variables) == trained
+    again = again.get_layer("decoder")
     loaded = again.answer(CONTEXT, beam_width=4, n_best=2, **options())
     np.testing.assert_array_equal(loaded["ids"], found["ids"])
     np.testing.assert_allclose(loaded["scores"], found["scores"], rtol=1e-5)

@@ -14,6 +14,7 @@ from mmkeras.metrics import (
     CharacterErrorRate,
     WordErrorRate,
     align_words,
+    format_speech_comparison,
     format_speech_scores,
     speech_scores,
 )
@@ -226,6 +227,22 @@ class TestScores:
         assert "10 words: 1 substituted, 1 deleted, 1 inserted; 3 of 4 utterances wrong" in text
         assert "\nann     50.00 %" in text
         assert text.count("|rate:corpus|v:mmkeras-") == 2
+
+    def test_several_beside_each_other(self):
+        said = ["yes", "no"]
+        greedy, beam = (speech_scores(heard, said) for heard in (["yes", "go"], said))
+        text = format_speech_comparison({"greedy": greedy, "beam": beam})
+        title, one, other, count = text.splitlines()
+        assert title.split() == ["WER", "95", "%", "CER", "95", "%"]
+        assert one == "greedy   50.00 %   0.00 to 100.00   20.00 %    0.00 to 50.00"
+        assert other == "beam      0.00 %     0.00 to 0.00    0.00 %     0.00 to 0.00"
+        assert count == "2 utterances"
+
+    @pytest.mark.parametrize("counts", [[], [1, 2]])
+    def test_beside_each_other_stand_scores_of_the_same(self, counts):
+        scores = {str(n): speech_scores(["yes"] * n, ["yes"] * n) for n in counts}
+        with pytest.raises(ValueError, match="`scores` should be of the same utterances"):
+            format_speech_comparison(scores)
 
     def test_groups_as_many(self):
         with pytest.raises(ValueError, match=r"`groups` .* 4 hypotheses and 1 groups"):
