@@ -188,6 +188,18 @@ class TestAnswers:
             assert sum(each["shares"].values()) == pytest.approx(1, rel=1e-4)
             assert each["map"] is None
 
+    def test_an_answer_written_from_a_passage(self, words):
+        task = mm.question_answering(words, "generative", "gru", size="tiny", dropout=0.0)
+        columns = {"context": ["A ring is red.", "yes"], "question": QUESTIONS[:2]}
+        found = mm.explain(task, columns, max_length=2)
+        assert [each["words"] for each in found] == [["a", "ring", "is", "red", "[UNK]"], ["yes"]]
+        assert found[0]["weights"].sum() == pytest.approx(1, rel=1e-4)
+
+    def test_what_is_no_text_and_no_class_is_refused(self, words):
+        task = mm.question_answering(words, "extractive", "gru", size="tiny")
+        with pytest.raises(ValueError, match=r"`task` should have one target, a text or a class"):
+            mm.explain(task, {"context": ["a ring"], "question": ["what"]})
+
 
 class TestPictures:
     def test_photo_words_and_answers_are_drawn(self, joined, records, tmp_path):

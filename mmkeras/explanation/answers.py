@@ -48,7 +48,7 @@ def _by_attention(task, tensors, context, ids):
     layer, encoded = fused(task, target)
     if attention is None or not encoded or not (layer is None or hasattr(layer, "attention")):
         return None
-    written = tf.cast(field.decode(ids[..., None]) != b"", tf.float32)
+    written = tf.cast(field.spelled(ids) != b"", tf.float32)
     written /= tf.maximum(tf.reduce_sum(written, axis=1, keepdims=True), 1)
     looked = tf.einsum("bt,btc->bc", written, tf.cast(attention, tf.float32))
     inside = {name: [x for x in pair if x is not None] for name, pair in encoded.items()}
@@ -104,7 +104,7 @@ def _words(task, tensors, weights):
     if name not in weights:
         return [([], np.zeros(0, "float32"))] * rows
     field = task.preprocessor.inputs[name]
-    spelled = field.decode(tensors[name][..., None]).numpy().tolist()
+    spelled = field.spelled(tensors[name]).numpy().tolist()
     told = []
     for tokens, row in zip(spelled, weights[name], strict=True):
         words, places = whole_words(tokens, field.tokenizer)

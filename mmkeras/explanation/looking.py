@@ -11,6 +11,9 @@ from mmkeras.explanation.drawing import (
 )
 from mmkeras.explanation.places import attention_grid, named_inputs, picture_grid, text_input
 
+# These answers say themselves where they come from.
+_OTHER = {"retrieval", "spans"}
+
 
 def explain(task, records, path=None, batch_size=32, **options):
     """Tells where on the picture, and on which words of a question, the answers rest.
@@ -74,11 +77,13 @@ def explain(task, records, path=None, batch_size=32, **options):
     """
     words = attention_grid(task) is not None and text_input(task) is None
     whole = text_input(task) is not None or picture_grid(task) is not None
-    if len(task.preprocessor.targets) != 1 or not (words or whole):
+    kinds = {getattr(field, "scored_as", None) for field in task.preprocessor.targets.values()}
+    if len(task.preprocessor.targets) != 1 or kinds & _OTHER or not (words or whole):
         raise ValueError(
-            "`task` should have one target, and a text input or an Image input whose encoder gives "
-            "a grid (a FlattenGrid layer): attention is laid over these. Received: inputs "
-            f"{sorted(task.preprocessor.inputs)}, targets {sorted(task.preprocessor.targets)}"
+            "`task` should have one target, a text or a class, and a text input or an Image input "
+            "whose encoder gives a grid (a FlattenGrid layer): attention is laid over these. "
+            f"Received: inputs {sorted(task.preprocessor.inputs)}, targets "
+            f"{sorted(task.preprocessor.targets)}"
         )
     several = sorted({"n_best", "samples"} & set(options))
     if several:
