@@ -36,6 +36,31 @@ def test_image_captioning_from_a_manifest(tmp_path):
     assert len(model.infer({"image": [str(tmp_path / "0.jpg")]})["caption"]) == 1
 
 
+def test_image_text_retrieval_from_a_manifest(tmp_path):
+    random = np.random.default_rng(0)
+    rows = []
+    for i in range(7):
+        Image.fromarray(random.integers(0, 255, (40, 48, 3), dtype="uint8")).save(
+            tmp_path / f"{i}.jpg"
+        )
+        split = "train" if i < 4 else "test"
+        rows.append({"image": f"{i}.jpg", "captions": [f"photo {i}", "a photo"], "split": split})
+    (tmp_path / "photos.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    command = [sys.executable, RECIPES / "image_text_retrieval.py", "--data", "manifest"]
+    command += ["--path", tmp_path / "photos.jsonl", "--out", tmp_path / "out", "--size", "tiny"]
+    command += ["--image-size", "32", "--epochs", "1", "--batch-size", "4"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "test split, 3 photos" in done.stdout
+    assert "text to image" in done.stdout
+    assert "verified, equal" in done.stdout
+    for name in ("searches.png", "similarities.png"):
+        assert (tmp_path / "out" / name).stat().st_size > 1000
+    model = mm.load_model(tmp_path / "out" / "model.keras")
+    photos = mm.Index.load(tmp_path / "out" / "photos.npz", model)
+    assert len(photos.search("caption", ["photo 5"])[0]) == 3
+
+
 def test_speech_to_text_from_a_manifest(tmp_path):
     rows = []
     for i in range(8):
