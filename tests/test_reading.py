@@ -120,6 +120,8 @@ def test_the_served_graph_gives_the_same_characters(learnt, records, tmp_path):
     )
     assert set(answers[2]) == {b""}
     assert exported.infer({"question": [], "context": []}) == {"answer": [], "score": []}
+    operations = (tmp_path / "export" / "1" / "saved_model.pb").read_bytes()
+    assert not re.search(rb"PyFunc|XlaDynamic", operations)
     assert mm.verify(tmp_path / "export") == []
 
 

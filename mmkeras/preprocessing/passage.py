@@ -188,13 +188,12 @@ class Span(Field):
     def column(self, values):
         """What `load` gave -> first and last place and the weight, `(examples, 3)`."""
         found = np.zeros([len(values), 3], "int32")
-        for start in range(0, len(values), _TEXTS_AT_ONCE):
-            part = values[start : start + _TEXTS_AT_ONCE]
-            _, begins, ends = self.passage.tokens([passage for passage, _ in part])
-            cuts = begins.row_splits.numpy()[1:-1]
-            begins, ends = (np.split(each.flat_values.numpy(), cuts) for each in (begins, ends))
-            for row, ((_, span), *places) in enumerate(zip(part, begins, ends, strict=True)):
-                found[start + row] = _places(span, *places)
+        rows = collections.defaultdict(list)
+        for row, (passage, _) in enumerate(values):
+            rows[passage].append(row)
+        for passage, *places in self._places(list(rows)):
+            for row in rows[passage]:
+                found[row] = _touched(values[row][1], *places)
         beyond = np.count_nonzero(found[:, 2] == 0)
         if beyond:
             warnings.warn(
@@ -203,6 +202,16 @@ class Span(Field):
                 stacklevel=2,
             )
         return tf.constant(found)
+
+    def _places(self, passages):
+        """Each passage, and where its tokens begin and end; some are parted at once."""
+        for start in range(0, len(passages), _TEXTS_AT_ONCE):
+            part = passages[start : start + _TEXTS_AT_ONCE]
+            _, *places = self.passage.tokens(part)
+            cuts = places[0].row_splits.numpy()[1:-1]
+            yield from zip(
+                part, *(np.split(each.flat_values.numpy(), cuts) for each in places), strict=True
+            )
 
     def target(self, name, raw):
         """Rows of `column` -> no inputs, places `(batch, 2)`, a weight for both of them."""
@@ -265,7 +274,7 @@ def _bytes(passage, answer, start):
     return first, first + len(answer.strip().encode())
 
 
-def _places(span, begins, ends):
+def _touched(span, begins, ends):
     """The first and last token that a span of bytes touches, from 1, and whether all are there."""
     if span is None:
         return 0, 0, 1
