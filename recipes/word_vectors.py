@@ -2,7 +2,7 @@
 
     python recipes/word_vectors.py                           # the built-in world's captions
     python recipes/word_vectors.py --path captions.txt --minimum-count 3 --out runs/captions.txt
-    python recipes/word_vectors.py --path captions.txt --method glove --epochs 25
+    python recipes/word_vectors.py --path captions.txt --minimum-count 3 --method glove
 
 A text file holds one text a line, and may be compressed with gzip. What these commands reached, in
 what time and on what machine, is in the README.

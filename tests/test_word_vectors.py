@@ -244,7 +244,7 @@ def test_glove_learns_who_stands_beside_whom():
     # GloVe learns from counts alone, so it needs pairs of the two topics to tell them apart.
     texts = [*topics(), "a w", "b x", "c y", "d z", "a z", "b w", "c x", "d y"]
     words = mm.train_tokenizer(texts)
-    model = mm.glove(words.vocabulary_size, 8, learning_rate=0.3)
+    model = mm.glove(words.vocabulary_size, 8, learning_rate=0.05)
     losses = model.fit(mm.glove_pairs(texts, words, batch_size=8), epochs=30, verbose=0)
     assert losses.history["loss"][-1] < losses.history["loss"][0]
     near, far = near_and_far(words, model.get_layer("words").get_weights()[0])

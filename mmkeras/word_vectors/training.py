@@ -171,16 +171,17 @@ def _known_ids(tokenizer, texts):
     return tf.ragged.boolean_mask(ids, ids != tokenizer.unknown_id)
 
 
-def glove(vocabulary_size, dimensions=100, learning_rate=0.05):
+def glove(vocabulary_size, dimensions=100, learning_rate=2e-3):
     """A model of how often words stand near each other, as a product of their vectors.
 
-    Pennington et al. 2014, "GloVe: Global Vectors for Word Representation". After training the
-    vectors are the sum of the weights of its layers `words` and `contexts`.
+    Pennington et al. 2014, "GloVe: Global Vectors for Word Representation", with Adam in place of
+    Adagrad. After training the vectors are the sum of the weights of its layers `words` and
+    `contexts`.
 
     Args:
         vocabulary_size: Of the tokenizer.
         dimensions: Of the vectors.
-        learning_rate: Of Adagrad.
+        learning_rate: Of Adam.
 
     Returns:
         A compiled `keras.Model`: inputs `word` and `other` `(batch,)` -> the logarithm of their
@@ -193,7 +194,7 @@ def glove(vocabulary_size, dimensions=100, learning_rate=0.05):
 
     words = mm.train_tokenizer(texts, kind="word")
     model = mm.glove(words.vocabulary_size)
-    model.fit(mm.glove_pairs(texts, words), epochs=25)
+    model.fit(mm.glove_pairs(texts, words), epochs=5)
     vectors = sum(model.get_layer(name).get_weights()[0] for name in ("words", "contexts"))
     ```
     """
@@ -206,12 +207,11 @@ def glove(vocabulary_size, dimensions=100, learning_rate=0.05):
         total = total + keras.layers.Embedding(vocabulary_size, 1, "zeros", name=f"{name}_bias")(x)
     total = total + ops.sum(vectors[0] * vectors[1], axis=-1, keepdims=True)
     model = keras.Model(inputs, ops.squeeze(total, -1), name="glove")
-    optimizer = keras.optimizers.Adagrad(learning_rate, initial_accumulator_value=1.0)
-    model.compile(optimizer, "mse")
+    model.compile(keras.optimizers.Adam(learning_rate), "mse")
     return model
 
 
-def glove_pairs(texts, tokenizer, window=10, enough=100, batch_size=1024, seed=0):
+def glove_pairs(texts, tokenizer, window=10, enough=10, batch_size=1024, seed=0):
     """How often words stand near each other, each time counted as one over how far apart.
 
     Args:
@@ -219,6 +219,7 @@ def glove_pairs(texts, tokenizer, window=10, enough=100, batch_size=1024, seed=0
         tokenizer: A `WordTokenizer`. Words that it does not know count as not there.
         window: How far apart two words are at most.
         enough: Count from which on a pair weighs 1; below, it weighs the 0.75th power of its share.
+            The paper takes 100, for billions of words.
         batch_size: Pairs in a batch.
         seed: Of the order.
 
