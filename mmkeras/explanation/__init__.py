@@ -2,7 +2,7 @@
 
 from mmkeras.explanation.drawing import overlay, png, write_whole
 from mmkeras.explanation.gradients import grad_cam
-from mmkeras.explanation.looking import explain
+from mmkeras.explanation.looking import explain, ways
 from mmkeras.explanation.places import attention_grid, picture_grid, seen, text_input
 from mmkeras.explanation.similarity import draw_search, draw_similarity
 
@@ -17,5 +17,6 @@ __all__ = [
     "png",
     "seen",
     "text_input",
+    "ways",
     "write_whole",
 ]

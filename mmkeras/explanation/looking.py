@@ -11,9 +11,6 @@ from mmkeras.explanation.drawing import (
 )
 from mmkeras.explanation.places import attention_grid, named_inputs, picture_grid, text_input
 
-# These answers say themselves where they come from.
-_OTHER = {"retrieval", "spans"}
-
 
 def explain(task, records, path=None, batch_size=32, **options):
     """Tells where on the picture, and on which words of a question, the answers rest.
@@ -75,10 +72,8 @@ def explain(task, records, path=None, batch_size=32, **options):
     print(found["answer"], dict(zip(found["words"], found["weights"])), found["map"])
     ```
     """
-    words = attention_grid(task) is not None and text_input(task) is None
-    whole = text_input(task) is not None or picture_grid(task) is not None
-    kinds = {getattr(field, "scored_as", None) for field in task.preprocessor.targets.values()}
-    if len(task.preprocessor.targets) != 1 or kinds & _OTHER or not (words or whole):
+    words, whole = ways(task)
+    if not (words or whole):
         raise ValueError(
             "`task` should have one target, a text or a class, and a text input or an Image input "
             "whose encoder gives a grid (a FlattenGrid layer): attention is laid over these. "
@@ -100,3 +95,13 @@ def explain(task, records, path=None, batch_size=32, **options):
     for file, each in zip(files, found, strict=False):
         write_whole(file, png(draw(each, each[target])))
     return found
+
+
+def ways(task):
+    """Whether `explain` can tell of a task where each word looked, and what whole answers read."""
+    fields = list(task.preprocessor.targets.values())
+    # A span says itself where it comes from, and a match is no answer.
+    if len(fields) != 1 or getattr(fields[0], "scored_as", None) in ("retrieval", "spans"):
+        return False, False
+    reads = text_input(task) is not None
+    return attention_grid(task) is not None and not reads, reads or picture_grid(task) is not None

@@ -6,7 +6,7 @@ import numpy as np
 
 from mmkeras.evaluation import SCORES, without
 from mmkeras.explanation import write_whole
-from mmkeras.metrics import VQAAccuracy, class_scores
+from mmkeras.metrics import SpanF1, VQAAccuracy, class_scores
 from mmkeras.preprocessing import most_common
 from mmkeras.report import asked
 from mmkeras.report.charts import training
@@ -46,7 +46,7 @@ def write_answer_report(
 
     Args:
         path: Of the page, such as `runs/answers/report.html`.
-        task: A Task whose one target is a `Labels` or an `Answer`.
+        task: A Task whose one target is a `Labels`, an `Answer` or a `Span`.
         records: Columns of its inputs and, to score the answers, of its target: an answer per
             record, or a list of those of several people; maybe also `question_type` and
             `answer_type`.
@@ -102,7 +102,7 @@ def write_answer_report(
         header(title, task, notes),
         key_figures(task, _figures(scores)),
         training(history),
-        _accuracy(scores, removed, baselines),
+        _worths(scores, removed, baselines),
         *_kinds(scores),
         _classes(field, scores, answers, references),
         *asked.samples(task, records, answers, worth, options),
@@ -118,9 +118,9 @@ def write_answer_report(
 def _target(task):
     targets = task.preprocessor.targets
     kinds = [field.scored_as for field in targets.values()]
-    if len(targets) != 1 or kinds[0] not in ("answers", "labels"):
+    if len(targets) != 1 or kinds[0] not in ("answers", "labels", "spans"):
         raise ValueError(
-            "`task` should have one target, a Labels or an Answer. Received: targets "
+            "`task` should have one target, a Labels, an Answer or a Span. Received: targets "
             f"{ {name: type(field).__name__ for name, field in targets.items()} }"
         )
     return next(iter(targets.items()))
@@ -140,49 +140,51 @@ def _worth(scores, answers, references):
         return np.array(
             [answer == right for answer, right in zip(answers, references, strict=True)]
         )
+    if "F1" in scores:
+        return SpanF1().judge(answers, references)[:, 1]
     return VQAAccuracy().judge(answers, references)[:, 0]
 
 
 def _figures(scores):
     if scores is None:
         return []
-    figures = [("accuracy", percent(scores["accuracy"]))]
-    if "macro F1" in scores:
-        figures.append(("macro-F1", percent(scores["macro F1"])))
-    return [*figures, ("records", f"{_count(scores):,}")]
+    names = [name for name in ("accuracy", "macro F1", "EM", "F1") if name in scores]
+    return [*((name, percent(scores[name])) for name in names), ("records", f"{_count(scores):,}")]
 
 
 def _count(scores):
     return scores["questions"] if "questions" in scores else scores["answers"]
 
 
-def _accuracy(scores, removed, baselines):
-    """How the accuracy falls with each input removed, and what is reached without the task."""
+def _worths(scores, removed, baselines):
+    """What is right in all, and how that falls with each input removed or without the task."""
     if scores is None:
         return ""
+    measure = "accuracy" if "accuracy" in scores else "F1"
     rows = {"this model": scores}
     rows |= {f"without {name}": each for name, each in (removed or {}).items() if name}
     rows |= baselines or {}
     table = {
-        name: {key: each[key] for key in ("accuracy", "accuracy interval") if key in each}
+        name: {key: each[key] for key in (measure, f"{measure} interval") if key in each}
         | {"records": _count(scores)}
         for name, each in rows.items()
     }
     if len(table) == 1 and "confusion" in scores:
         return ""  # the classes tell it
-    lead = f"{told(scores, 'accuracy')} of {_count(scores):,} records."
+    lead = f"{told(scores, measure)} of {_count(scores):,} records."
     if removed:
         lead += " An input without which it does not fall is one that the model does not look at."
-    drawn = bars(table, "accuracy", "records") if len(table) > 1 else ""
+    drawn = bars(table, measure, "records") if len(table) > 1 else ""
     signatures = "".join(f"<li>{escaped(line)}</li>" for line in scores["signatures"])
-    return section("Accuracy", f'{drawn}<ul class="signatures">{signatures}</ul>', lead)
+    title = measure[0].upper() + measure[1:]
+    return section(title, f'{drawn}<ul class="signatures">{signatures}</ul>', lead)
 
 
 def _kinds(scores):
-    for kind in ("question type", "answer type"):
+    measures = {"question type": "accuracy", "answer type": "accuracy", "answer": "F1"}
+    for kind, measure in measures.items():
         if scores is not None and f"by {kind}" in scores:
-            drawn = bars(scores[f"by {kind}"], "accuracy", "questions")
-            yield section(f"By {kind}", drawn)
+            yield section(f"By {kind}", bars(scores[f"by {kind}"], measure, "questions"))
 
 
 def _classes(field, scores, answers, references):

@@ -11,6 +11,7 @@ from mmkeras.explanation import (
     picture_grid,
     seen,
     text_input,
+    ways,
 )
 from mmkeras.preprocessing.field import is_missing
 from mmkeras.report.media import image, player
@@ -53,9 +54,9 @@ def samples(task, records, answers, worth, options):
 
 def _explained(task, records, rows, options):
     """What `explain` and `grad_cam` tell of some records, where they tell anything."""
-    pictured = picture_grid(task) is not None
-    if not pictured and text_input(task) is None:
+    if not any(ways(task)):
         return [{} for _ in rows]
+    pictured = picture_grid(task) is not None
     few = {name: [values[row] for row in rows] for name, values in records.items()}
     found = explain(task, few, **options)
     heats = grad_cam(task, few, **options) if pictured else [None for _ in rows]
@@ -157,7 +158,8 @@ def _answer(task, records, answer, row, worth):
         given = records[target][row]
         if not isinstance(given, str):
             counts = collections.Counter(given).most_common()
-            given = ", ".join(f"{text} {count} of {len(given)}" for text, count in counts)
+            told = [f"{text} {count} of {len(given)}" for text, count in counts]
+            given = ", ".join(told) or "no answer"
         elif worth[row] == 1:
             return
         yield f'<p class="told" dir="auto">right: {escaped(given)}</p>'

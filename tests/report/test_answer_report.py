@@ -118,10 +118,26 @@ def test_classes_of_texts(words, tmp_path):
         ]
     )
     assert f"accuracy {100 * right:.1f} %" in page.text
-    assert "macro-F1" in page.text
+    assert "macro F1" in page.text
     assert "Accuracy" in page.text.split("Classes")[1]
     assert page.all("img") == []
     assert len([tag for tag in page.all("span") if "--weight" in tag.get("style", "")]) == 7
+
+
+def test_answers_from_a_text(words, tmp_path):
+    task = mm.question_answering(words, "extractive", "gru", size="tiny")
+    records = {
+        "context": ["it is <red>", "what it is", "two"],
+        "question": ["what is it", "is it", "is it two"],
+        "answer": [["red", "<red>"], ["it"], []],
+    }
+    page = Page(mm.write_answer_report(tmp_path / "r.html", task, records, ["red", "is", ""]))
+    assert "EM 66.7 % F1 66.7 %" in page.text
+    assert "F1: HasAns 50.0 %, NoAns 100.0 %" in labels(page)
+    right, wrong = page.text.split("Answered right")[1].split("Answered wrong")
+    assert "it is <red> what is it red right: red 1 of 2, <red> 1 of 2" in right
+    assert "right: no answer" in right
+    assert "right: it 1 of 1" in wrong
 
 
 def test_sounds_and_readings_without_references(words, tmp_path):
@@ -157,7 +173,7 @@ def test_what_does_not_fit_is_named(words, records, tmp_path):
         mm.write_answer_report(tmp_path / "r.html", task, {"text": []})
     captioner = mm.image_captioning(words, 32, size="tiny", sequence_length=3)
     with pytest.raises(
-        ValueError, match=r"`task` should have one target, a Labels or an Answer.*T"
+        ValueError, match=r"`task` should have one target, a Labels, an Answer or a Span.*T"
     ):
         mm.write_answer_report(tmp_path / "r.html", captioner, records)
     assert not list(tmp_path.iterdir())
