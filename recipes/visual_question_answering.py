@@ -42,7 +42,8 @@ def main():
     if args.wordnet:
         scores |= mm.wups(found, held_out["answer"], args.wordnet)
     print(f"\n{'test' if test else 'valid'} split\n{mm.format_answer_scores(scores)}")
-    compare(mm.without(model, held_out, 64), mm.answer_baselines(train, held_out))
+    removed, baselines = mm.without(model, held_out, 64), mm.answer_baselines(train, held_out)
+    compare(removed, baselines)
 
     examples = {name: held_out[name][:4] for name in model.preprocessor.inputs}
     exported = mm.export(model, out / "saved_model", examples)
@@ -54,6 +55,8 @@ def main():
         found,
         history,
         title=f"Visual question answering: {args.data}",
+        baselines=baselines,
+        removed=removed,
         details={"seed": args.seed},
     )
     print(f"Look at {report}")
