@@ -108,7 +108,7 @@ _HOMES = {
     ),
     "heads": ("Classify", "Locate", "Match"),
     "index": ("Index",),
-    "layers": ("EmbeddingPair", "JointEmbedding", "Similarity"),
+    "layers": ("EmbeddingPair", "JointEmbedding", "Similarity", "SpecAugment"),
     "losses": (
         "CreditCrossentropy",
         "InfoNCE",

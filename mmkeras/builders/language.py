@@ -1,5 +1,7 @@
 """The next token of a text."""
 
+import keras
+
 from mmkeras.assembly import compile_task
 from mmkeras.decoders import LSTMLanguageModel
 from mmkeras.encoders import check_size
@@ -56,5 +58,6 @@ def language_model(tokenizer, size="small", sequence_length=200, dropout=0.3):
         preprocessor=Preprocessor({}, {"text": text}),
         name="language_model",
     )
-    compile_task(task)
+    # Texts to learn from are often few, and a slow start would be most of it.
+    compile_task(task, keras.optimizers.Adam(2e-3, clipnorm=1.0))
     return task

@@ -7,6 +7,7 @@ from mmkeras.layers.pooling import AttentionPooling, masked_mean
 from mmkeras.layers.position import LearnedPositions
 from mmkeras.layers.recurrent import LSTM
 from mmkeras.layers.shapes import FirstPlaces, FlattenGrid
+from mmkeras.layers.spec_augment import SpecAugment
 from mmkeras.layers.transformer import FeedForward, TransformerBlock
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "LearnedPositions",
     "Linear",
     "Similarity",
+    "SpecAugment",
     "TransformerBlock",
     "attend",
     "masked_mean",

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from mmkeras.layers.spec_augment import SpecAugment
+from mmkeras import SpecAugment
 
 
 def utterances(lengths, bands=80):
