@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import mmkeras as mm
 
 RECIPES = Path(__file__).parents[1] / "recipes"
+AN4 = RECIPES.parents[1] / "shared" / "data" / "an4" / "flac" / "an4_clstk" / "fash"
 
 
 def test_image_captioning_from_a_manifest(tmp_path):
@@ -93,6 +95,35 @@ def run(name, *options):
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
+
+
+def test_spoken_digits_and_words_cut_out_of_other_recordings(tmp_path):
+    if not AN4.is_dir():
+        pytest.skip("needs ../shared/data/an4")
+    texts = {"cen7-fash-b": "TWO SIX EIGHT FOUR FOUR ONE EIGHT", "an251-fash-b": "TWO TWO"}
+    rows = [
+        {"audio": str(AN4 / f"{name}.flac"), "text": text, "speaker": "fash"}
+        for name, text in texts.items()
+    ]
+    (tmp_path / "an4.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = ["--data", "manifest", "--path", tmp_path / "an4.jsonl", "--words", "two", "six"]
+    recognizer = RECIPES.parent / "saved_models" / "an4_speech.keras"
+    said = run("cut_words", recognizer, *words, "--out", tmp_path / "cut.jsonl")
+    assert "2 words of 1 speakers" in said
+    assert mm.read_manifest(tmp_path / "cut.jsonl")["transcript"] == ["two", "six"]
+
+    for name in ("2_ann_5", "6_ann_6", "6_ben_5", "2_ben_6"):
+        sound = mm.speak("two" if name.startswith("2") else "six", seed=3, synthesizer="tones")
+        (tmp_path / f"{name}.wav").write_bytes(sound)
+    options = ["--data", "fsdd", "--path", tmp_path, "--also", tmp_path / "cut.jsonl"]
+    options += ["--tokenizer", "word", "--size", "nano", "--bands", "40", "--sample-rate", "8000"]
+    options += ["--normalization", "peak", "--tone-db", "6", "--hiss-db", "0", "30"]
+    options += ["--hold-out-takes", "6", "--epochs", "1", "--scores-only", "--out", tmp_path]
+    said = run("speech_to_text", *options)
+    assert "4 recordings to train on" in said
+    assert "2 held-out recordings" in said
+    assert "% of them wholly right" in said
+    assert mm.load_model(tmp_path / "model.keras").preprocessor.inputs["audio"].bands == 40
 
 
 def test_classification_from_a_manifest(tmp_path):
