@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from mmkeras.layers.linear import LayerNorm, Linear
+from mmkeras.layers.pooling import AttentionPooling
 
 SIMILARITIES = ("cosine", "dot", "euclidean", "bilinear")
 # Squared distances below this have no stable square root.
@@ -153,8 +154,8 @@ class EmbeddingPair(keras.layers.Layer):
 class JointEmbedding(keras.layers.Layer):
     """A modality as one vector of length 1, in a space that it shares with others.
 
-    Of every channel the largest value among the visible places is taken, and the vector of these
-    is projected (Faghri et al. 2018, "VSE++"). Where nothing is visible it says nothing.
+    A mean of the visible places, weighted by how much each has to say (`AttentionPooling`), is
+    normalised and projected. Where nothing is visible the vector says nothing.
 
     Args:
         width: Of the joint space.
@@ -180,6 +181,10 @@ class JointEmbedding(keras.layers.Layer):
         self.dropout = dropout
 
     def build(self, sequence_shape, padding_mask_shape=None):
+        # Of one place there is no mean to take.
+        self.pooling = None if sequence_shape[1] == 1 else AttentionPooling(name="pooling")
+        if self.pooling is not None:
+            self.pooling.build(sequence_shape)
         self.norm = LayerNorm(name="norm")
         self.norm.build((None, sequence_shape[-1]))
         self.linear = Linear(self.width, name="linear")
@@ -187,8 +192,11 @@ class JointEmbedding(keras.layers.Layer):
         self.drop = keras.layers.Dropout(self.dropout)
 
     def call(self, sequence, padding_mask=None, training=None):
-        vector = self.norm(_largest(sequence, padding_mask))
-        return unit(self.linear(self.drop(vector, training=training)))
+        sequence = _where(padding_mask, -1, sequence)
+        vector = sequence[:, 0]
+        if self.pooling is not None:
+            vector, _ = self.pooling(sequence, padding_mask)
+        return unit(self.linear(self.drop(self.norm(vector), training=training)))
 
     def compute_output_shape(self, sequence_shape, padding_mask_shape=None):
         return (sequence_shape[0], self.width)
@@ -201,15 +209,6 @@ def unit(x):
     """Vectors along the last axis, of length 1."""
     squares = ops.sum(ops.square(ops.cast(x, "float32")), axis=-1, keepdims=True)
     return x * ops.cast(ops.rsqrt(ops.maximum(squares, SMALL)), x.dtype)
-
-
-def _largest(sequence, mask):
-    """Per channel, over the visible places: `(batch, width)`, 0 where there is none."""
-    if mask is None:
-        return ops.max(sequence, axis=1)
-    visible = ops.expand_dims(ops.cast(mask, "bool"), -1)
-    largest = ops.max(ops.where(visible, sequence, -math.inf), axis=1)
-    return ops.where(ops.any(visible, axis=1), largest, 0.0)
 
 
 def _where(mask, axis, values):

@@ -109,6 +109,13 @@ class TestJointEmbedding:
         np.testing.assert_array_equal(layer(hidden, mask), layer(V, mask))
         np.testing.assert_allclose(layer(V[:1, :2]), layer(V, mask)[:1], atol=1e-6)
 
+    def test_of_one_place_too(self):
+        layer = JointEmbedding(6)
+        mask = np.array([[True], [False]])
+        hidden = np.where(mask[..., None], V[:, :1], np.nan)
+        np.testing.assert_array_equal(layer(hidden, mask), layer(V[:, :1] * mask[..., None]))
+        assert len(layer.weights) == 4
+
     def test_vectors_have_length_1_and_where_nothing_is_visible_they_are_finite(self):
         mask = np.array([[1, 0, 0, 0], [0, 0, 0, 0]], bool)
         got = np.asarray(JointEmbedding(6)(V, mask))
