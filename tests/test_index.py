@@ -20,6 +20,7 @@ class Letters:
         self.identity = identity
 
     def embed(self, name, values, batch_size=32):
+        values = [str(value) for value in values]
         for row, value in enumerate(values):
             if not set(value) & set("abcd"):
                 raise ValueError(f"Input {name!r}, row {row}: holds no letter: {value!r}")
@@ -140,6 +141,9 @@ class TestFolders:
         (tmp_path / "below").mkdir()
         for name in ("b.jpg", "a.PNG", "notes.txt", "below/c.webp"):
             (tmp_path / name).write_bytes(b"")
+        index = mm.Index(Letters()).add("image", [tmp_path / "below" / "c.webp"])
+        index.add("image", tmp_path / "below" / "..", ["B", "a", "b"])
+        assert index.items == [str(tmp_path / "below" / "c.webp"), "B", "a", "b"]
         index = mm.Index(Letters()).add("image", tmp_path)
         assert index.items == [str(tmp_path / name) for name in ("a.PNG", "b.jpg", "below/c.webp")]
 
@@ -150,8 +154,10 @@ class TestFolders:
     def test_values_that_cannot_be_read(self, monkeypatch):
         monkeypatch.setattr(mmkeras.index.items, "CHUNK", 4)
         values = ["a", "b", "?", "c", "!", "ab", "cd", "d"]
-        with pytest.raises(ValueError, match=r"'\?': Input 'text', row 0: holds no letter"):
-            mm.Index(Letters()).add("text", values)
+        index = mm.Index(Letters())
+        with pytest.raises(ValueError, match=r"'!': Input 'text', row 0: holds no letter"):
+            index.add("text", [value for value in values if value != "?"])
+        assert len(index) == 0
         with pytest.warns(UserWarning, match=r"skipped 2 wrong entries"):
             index = mm.Index(Letters()).add("text", values, on_error="skip")
         assert index.items == ["a", "b", "c", "ab", "cd", "d"]

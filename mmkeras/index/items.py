@@ -1,6 +1,7 @@
 """An index of embeddings: photos, texts or sounds, found by any of these."""
 
 import functools
+import itertools
 import json
 import os
 import tempfile
@@ -98,14 +99,16 @@ class Index:
         """
         self._check_task()
         values = _pictures(values) if isinstance(values, (str, os.PathLike)) else list(values)
-        items = self._checked(values if items is None else list(items), len(values))
-        problems = Problems(on_error)
-        for start in range(0, len(values), CHUNK):
-            part = slice(start, start + CHUNK)
-            good, vectors = self._embed(name, values[part], items[part], batch_size, problems)
-            self.add_vectors(good, vectors)
+        items = values if items is None else items
+        items = [os.fspath(x) if isinstance(x, os.PathLike) else x for x in items]
+        items, problems = self._checked(items, len(values)), Problems(on_error)
+        parts = [slice(start, start + CHUNK) for start in range(0, len(values), CHUNK)]
+        found = [self._embed(name, values[p], items[p], batch_size, problems) for p in parts]
         problems.warn("`values`")
-        return self
+        if not found:
+            return self
+        good, vectors = zip(*found, strict=True)
+        return self.add_vectors(itertools.chain(*good), np.concatenate(vectors))
 
     def _embed(self, name, values, items, batch_size, problems):
         """Those of the items whose values can be read, and the embeddings of these."""
