@@ -47,16 +47,42 @@ class TokenCrossentropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, labels, logits):
-        labels = ops.cast(labels, "int32")
-        crossentropy = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-        if self.label_smoothing == 0.0:
-            return crossentropy
-        # Against the uniform distribution the cross-entropy is log Z minus the mean logit.
-        uniform = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
-        return (1.0 - self.label_smoothing) * crossentropy + self.label_smoothing * uniform
+        return _smoothed_crossentropy(ops.cast(labels, "int32"), logits, self.label_smoothing)
 
     def get_config(self):
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+def _smoothed_crossentropy(labels, logits, smoothing):
+    """`(...)` from labels `(...)` and logits `(..., classes)`, in few passes over the logits."""
+    classes = logits.shape[-1]
+
+    def places(values):
+        rows = ops.arange(ops.size(values) // classes, dtype="int32")
+        return rows * classes + ops.reshape(labels, (-1,))
+
+    @ops.custom_gradient
+    def crossentropy(logits):
+        shifted = logits - ops.max(logits, axis=-1, keepdims=True)
+        exponents = ops.exp(shifted)
+        total = ops.sum(exponents, axis=-1)
+        right = ops.take(ops.reshape(shifted, (-1,)), places(shifted))
+        loss = ops.log(total) - (1.0 - smoothing) * ops.reshape(right, ops.shape(total))
+        if smoothing:
+            loss = loss - smoothing * ops.mean(shifted, axis=-1)
+
+        def gradient(upstream):
+            everywhere = ops.expand_dims(upstream / total, -1) * exponents
+            if smoothing:
+                everywhere = everywhere - ops.expand_dims(upstream * (smoothing / classes), -1)
+            flat, at = ops.reshape(everywhere, (-1,)), places(everywhere)
+            right = ops.take(flat, at) - (1.0 - smoothing) * ops.reshape(upstream, (-1,))
+            flat = ops.scatter_update(flat, ops.expand_dims(at, -1), right)
+            return ops.reshape(flat, ops.shape(everywhere))
+
+        return loss, gradient
+
+    return crossentropy(logits)
 
 
 @keras.saving.register_keras_serializable("mmkeras")

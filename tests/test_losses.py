@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import mmkeras as mm
 
@@ -22,6 +23,26 @@ def test_equals_smoothed_one_hot_crossentropy(smoothing):
     loss = mm.TokenCrossentropy(smoothing)
     got = float(loss(labels, logits, sample_weight=weights))
     assert got == pytest.approx(reference(labels, logits, weights, smoothing), rel=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_gradient_is_the_softmax_minus_the_smoothed_target(smoothing):
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 7, (3, 5))
+    logits = tf.constant(random.normal(size=(3, 5, 7)) * 30, "float32")
+    weights = random.random((3, 5)).astype("float32")
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = mm.TokenCrossentropy(smoothing, reduction="sum")(labels, logits, weights)
+    target = np.eye(7)[labels] * (1 - smoothing) + smoothing / 7
+    expected = (tf.nn.softmax(logits).numpy() - target) * weights[..., None]
+    np.testing.assert_allclose(tape.gradient(loss, logits), expected, atol=1e-5)
+
+
+def test_a_logit_of_minus_infinity_is_no_class():
+    logits = np.array([[[1.0, -np.inf, 2.0]]], "float32")
+    loss = mm.TokenCrossentropy()([[2]], logits)
+    assert float(loss) == pytest.approx(np.log(1 + np.exp(-1)), rel=1e-5)
 
 
 def test_padding_does_not_count():

@@ -25,7 +25,8 @@ class ByteDropout(keras.layers.Layer):
         self.rate = rate
         self.seed = seed
         self._dropped = min(round(256 * rate), 255)
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        if self._dropped:  # as in Keras: a file of a model without dropout has no such state
+            self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, x, training=None):
         if not training or not self._dropped:

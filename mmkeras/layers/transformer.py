@@ -3,6 +3,7 @@
 import keras
 
 from mmkeras.layers.attention import Attention
+from mmkeras.layers.dropout import ByteDropout
 from mmkeras.layers.linear import LayerNorm, Linear
 
 
@@ -68,7 +69,7 @@ class TransformerBlock(keras.layers.Layer):
         self.feed_norm.build(x_shape)
         self.feed = FeedForward(self.units or 4 * x_shape[-1], name="feed")
         self.feed.build(x_shape)
-        self.drop = keras.layers.Dropout(self.dropout)
+        self.drop = ByteDropout(self.dropout)
 
     def call(self, x, bias=None, training=None):
         added = self.attention(self.attention_norm(x), bias=bias)

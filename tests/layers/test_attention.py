@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import mmkeras  # noqa: F401 (quiets TensorFlow's start-up)
 from mmkeras.layers import AdditiveAttention, Attention, LayerNorm, Linear, attend
@@ -32,6 +33,34 @@ def test_attention_of_one_and_of_many_queries_equals_numpy(queries):
     np.testing.assert_allclose(result, expected, atol=1e-5)
     np.testing.assert_allclose(weights, expected_weights, atol=1e-5)
     assert np.abs(np.array(weights)[1, :, :, 4:]).max() == 0.0
+
+
+def test_the_gradient_of_attention_equals_that_of_its_plain_products():
+    parts = [tf.random.stateless_normal(s, (0, i)) for i, s in enumerate([(2, 3, 5, 4)] * 3)]
+    query, keys, values = parts[0], tf.transpose(parts[1], (0, 1, 3, 2)), parts[2]
+
+    def plain(query, keys, values):
+        weights = tf.nn.softmax(tf.einsum("bhqd,bhdk->bhqk", query, keys) / 2.0)
+        result = tf.einsum("bhqk,bhkd->bqhd", weights, values)
+        return tf.reshape(result, (2, 5, 12)), weights
+
+    upstream = tf.random.stateless_normal((2, 5, 12), (1, 1))
+    found, expected = (
+        _gradient(
+            lambda *x, f=f: tf.reduce_sum(f(*x)[0] * upstream) + tf.reduce_sum(f(*x)[1] ** 3),
+            (query, keys, values),
+        )
+        for f in (attend, plain)
+    )
+    for ours, reference in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, reference, atol=1e-5)
+
+
+def _gradient(function, inputs):
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        result = function(*inputs)
+    return tape.gradient(result, inputs)
 
 
 def test_causal_bias_hides_the_future():
@@ -74,3 +103,22 @@ def test_linear_equals_keras_dense(shape):
     ours(x), keras_own(x)
     keras_own.set_weights(ours.get_weights())
     np.testing.assert_allclose(ours(x), keras_own(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
+def test_gelu_in_training_and_its_gradient_equal_keras(dtype):
+    layer = Linear(6, "gelu", kernel_initializer="identity", dtype=dtype)
+    x = tf.constant(np.linspace(-8, 8, 6 * 50).reshape(50, 6), layer.compute_dtype)
+    layer.build(x.shape)
+    upstream = tf.cast(tf.random.stateless_normal(x.shape, (0, 0)), x.dtype)
+    tolerance = 1e-5 if dtype == "float32" else 1e-2
+
+    def found(training):
+        return [
+            layer(x, training=training),
+            *_gradient(lambda x: tf.reduce_sum(upstream * layer(x, training=training)), (x,)),
+        ]
+
+    for ours, reference in zip(found(True), found(False), strict=True):
+        assert ours.dtype == reference.dtype
+        np.testing.assert_allclose(ours, reference, atol=tolerance)

@@ -52,3 +52,8 @@ def test_in_a_model_with_an_unknown_batch():
 def test_a_rate_is_below_1():
     with pytest.raises(ValueError, match="`rate` should be from 0 to below 1"):
         ByteDropout(1.0)
+
+
+def test_without_dropout_there_is_no_state():
+    assert not ByteDropout(0.0).variables
+    assert len(ByteDropout(0.1).variables) == 1
