@@ -92,11 +92,29 @@ def pretrained(backbone, trainable=False, scale="auto", weights=None, dropout=0.
     def encoder(image):
         x = (PixelScale(scale, name=f"{name}_scale") if isinstance(scale, str) else scale)(image)
         # A frozen network runs in inference mode: its batch statistics are weights too.
-        features = backbone(x, training=None if trainable else False)
+        features = (
+            backbone(x)
+            if trainable
+            else Inference(backbone, trainable=False, name=f"{name}_frozen")(x)
+        )
         sequence = _sequence(features, name)
         return keras.layers.Dropout(dropout, name=f"{name}_dropout")(sequence), None
 
     return encoder
+
+
+@keras.saving.register_keras_serializable("mmkeras")
+class Inference(keras.layers.Wrapper):
+    """A layer or model that has no dropout in training either.
+
+    Called with `training=False` in a functional model, it would have: Keras passes on how the
+    whole model is called.
+    """
+
+    frozen = True
+
+    def call(self, inputs):
+        return self.layer(inputs, training=False)
 
 
 def _sequence(features, name):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from mmkeras.encoders.pretrained import set_trainable
+from mmkeras.encoders.pretrained import Inference, set_trainable
 
 BACKBONE_INPUTS = {"padding_mask", "segment_ids", "token_ids"}
 
@@ -54,18 +54,6 @@ def pretrained_text(backbone, tokenizer, trainable=False, dropout=0.0, name="bac
         return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x), mask
 
     return encoder
-
-
-@keras.saving.register_keras_serializable("mmkeras")
-class Inference(keras.layers.Wrapper):
-    """A layer or model that has no dropout in training either.
-
-    Called with `training=False` in a functional model, it would have: Keras passes on how the
-    whole model is called.
-    """
-
-    def call(self, inputs):
-        return self.layer(inputs, training=False)
 
 
 @keras.saving.register_keras_serializable("mmkeras")

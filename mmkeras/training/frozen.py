@@ -44,7 +44,7 @@ def split_frozen(task, name="image"):
     ```
     """
     backbones = [
-        layer for layer in task.layers if isinstance(layer, keras.Model) and not layer.trainable
+        layer for layer in task.layers if getattr(layer, "frozen", False) and not layer.trainable
     ]
     output = next(
         (x for layer in backbones if (x := _output_for(task, layer, name)) is not None), None

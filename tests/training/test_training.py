@@ -72,7 +72,7 @@ def test_precomputed_features_are_kept_and_mirrored(task, records, tmp_path):
 
 
 def test_splitting_needs_a_frozen_network(task):
-    task.get_layer("net").trainable = True
+    task.get_layer("backbone_frozen").trainable = True
     with pytest.raises(ValueError, match="should go through a frozen network"):
         mm.split_frozen(task)
 
