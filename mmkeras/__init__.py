@@ -172,7 +172,7 @@ _HOMES = {
     "serving": ("Export", "export", "verify"),
     "streaming": ("Stream",),
     "task": ("Task", "load_model"),
-    "training": ("StopOnNaN", "precompute", "self_critical", "split_frozen"),
+    "training": ("Resume", "StopOnNaN", "precompute", "self_critical", "split_frozen"),
     "word_vectors": (
         "count_tokens",
         "glove",
