@@ -36,18 +36,7 @@ def attend(query, keys, values, bias=None):
     if bias is not None:
         scores = scores + ops.expand_dims(bias, 1)
     weights = ops.softmax(scores)
-    return _join_heads(_weighted_sums(weights, values)), weights
-
-
-@ops.custom_gradient
-def _weighted_sums(weights, values):
-    """Their product; going back, what is transposed is never the weights, a slow product."""
-
-    def gradient(upstream):
-        d_values = ops.matmul(ops.swapaxes(upstream, 2, 3), weights)
-        return ops.matmul(upstream, ops.swapaxes(values, 2, 3)), ops.swapaxes(d_values, 2, 3)
-
-    return ops.matmul(weights, values), gradient
+    return _join_heads(ops.matmul(weights, values)), weights
 
 
 def split_heads(x, heads):

@@ -35,34 +35,6 @@ def test_attention_of_one_and_of_many_queries_equals_numpy(queries):
     assert np.abs(np.array(weights)[1, :, :, 4:]).max() == 0.0
 
 
-def test_the_gradient_of_attention_equals_that_of_its_plain_products():
-    parts = [tf.random.stateless_normal(s, (0, i)) for i, s in enumerate([(2, 3, 5, 4)] * 3)]
-    query, keys, values = parts[0], tf.transpose(parts[1], (0, 1, 3, 2)), parts[2]
-
-    def plain(query, keys, values):
-        weights = tf.nn.softmax(tf.einsum("bhqd,bhdk->bhqk", query, keys) / 2.0)
-        result = tf.einsum("bhqk,bhkd->bqhd", weights, values)
-        return tf.reshape(result, (2, 5, 12)), weights
-
-    upstream = tf.random.stateless_normal((2, 5, 12), (1, 1))
-    found, expected = (
-        _gradient(
-            lambda *x, f=f: tf.reduce_sum(f(*x)[0] * upstream) + tf.reduce_sum(f(*x)[1] ** 3),
-            (query, keys, values),
-        )
-        for f in (attend, plain)
-    )
-    for ours, reference in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours, reference, atol=1e-5)
-
-
-def _gradient(function, inputs):
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        result = function(*inputs)
-    return tape.gradient(result, inputs)
-
-
 def test_causal_bias_hides_the_future():
     random = np.random.default_rng(0)
     x = random.normal(size=(1, 10, 8)).astype("float32")
@@ -122,3 +94,10 @@ def test_gelu_in_training_and_its_gradient_equal_keras(dtype):
     for ours, reference in zip(found(True), found(False), strict=True):
         assert ours.dtype == reference.dtype
         np.testing.assert_allclose(ours, reference, atol=tolerance)
+
+
+def _gradient(function, inputs):
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        result = function(*inputs)
+    return tape.gradient(result, inputs)
