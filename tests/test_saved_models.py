@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
 AN4 = DATA / "an4" / "flac" / "an4_clstk"
 CLIPS = DATA / "speech_samples"
+DIGITS = DATA / "fsdd"
 TIMIT = DATA / "timit_sample"
 
 
@@ -31,6 +32,15 @@ def test_the_recognizer_hears_a_speaker_that_it_was_not_trained_on():
     model = mm.load_model(ROOT / "saved_models" / "an4_speech.keras")
     heard = model.infer({"audio": [AN4 / "fjam" / "an76-fjam-b.flac"]}, beam_width=16)
     assert heard["transcript"] == ["yes"]
+
+
+def test_digits_of_takes_that_it_was_not_trained_on():
+    if not DIGITS.is_dir():
+        pytest.skip("needs ../shared/data/fsdd")
+    records, _ = mm.hold_out(mm.read_fsdd(DIGITS, takes=[5]), ["george", "lucas", "nicolas"])
+    model = mm.load_model(ROOT / "saved_models" / "digits_speech.keras")
+    heard = model.infer({"audio": records["audio"]})["transcript"]
+    assert mm.speech_scores(heard, records["transcript"])["WER"] <= 0.05
 
 
 @pytest.fixture
