@@ -314,7 +314,11 @@ class TestMNIST:
             (idx(PIXELS), idx(CLASSES) + b"x", "labels: should hold 3 values, .* Received: 4"),
             (idx(PIXELS), idx(CLASSES[:2]), "labels: should hold a label for each of 3 images"),
             (idx(PIXELS[:0]), idx(CLASSES[:0]), "images: holds no image"),
-            (gzip.compress(idx(PIXELS), mtime=0)[:-9], idx(CLASSES), "images: Compressed file ended"),
+            (
+                gzip.compress(idx(PIXELS), mtime=0)[:-9],
+                idx(CLASSES),
+                "images: Compressed file ended",
+            ),
             (b"\x1f\x8bwhatever", idx(CLASSES), "images: "),
         ],
     )
