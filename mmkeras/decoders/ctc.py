@@ -13,7 +13,7 @@ from mmkeras.decoders.prefix_search import (
     PrefixSearch,
     to_left,
 )
-from mmkeras.decoders.scoring import ScoredHead
+from mmkeras.decoders.scoring import OPTIONS, ScoredHead, parted
 from mmkeras.layers.linear import Linear
 
 
@@ -84,7 +84,7 @@ class CTC(ScoredHead):
         state = search.initial_state(tf.shape(context)[0])
         return search.finish(search.advance(self(context, context_mask), state))
 
-    def search(self, beam_width=None, n_best=None, **scoring):
+    def search(self, beam_width=None, n_best=None, **options):
         """The search that the options ask for, see `mmkeras.decoders.prefix_search`.
 
         Without any it is of the best path, with any it is of prefixes. A text then scores its
@@ -93,12 +93,21 @@ class CTC(ScoredHead):
         Args:
             beam_width: Texts followed per example; None for 16.
             n_best: Answers per example; None for 1.
-            **scoring: Options of language model and hot words, see `ScoredHead.scorers`.
+            **options: Of language model and hot words, see `ScoredHead.scorers`.
 
         Returns:
             An object with `initial_state(batch_size)`, `advance(log_probs, state)`,
             `finish(state)` and `stable(state)`, so that frames may also come in chunks.
+
+        Raises:
+            ValueError: if an option is unknown or out of its range.
         """
+        scoring, unknown = parted(options)
+        if unknown:
+            raise ValueError(
+                f"`options` should be among {['beam_width', 'n_best', *OPTIONS]}. "
+                f"Received: options={sorted(unknown)}"
+            )
         if beam_width is None and n_best is None and not scoring:
             return GreedySearch()
         return PrefixSearch(

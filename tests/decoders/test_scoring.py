@@ -235,5 +235,7 @@ def test_both_kinds_join_ctc_and_attention(model, kind):
 def test_refuses_options_out_of_range():
     with pytest.raises(ValueError, match="language_weight"):
         head_with(neural()).scorers(language_weight=-1)
+    with pytest.raises(ValueError, match=r"among \['beam_width', 'n_best', 'language_weight'"):
+        head_with(None).search(temperature=2.0)
     with pytest.raises(ValueError, match="vocabulary_size=9"):
         head_with(mm.LSTMLanguageModel(9, width=4))
