@@ -1,9 +1,7 @@
 """Training that goes on where it was, whatever stopped it."""
 
-import os
 import signal
 import sys
-import threading
 import time
 import warnings
 
@@ -12,6 +10,7 @@ import keras
 from mmkeras.training import fitting, snapshot
 from mmkeras.training.checkpoint import Checkpoints
 from mmkeras.training.identity import GROUPS, check_same, differences, identify
+from mmkeras.training.signals import Signals
 
 # As in sysexits.h: EX_TEMPFAIL, "the user is invited to retry", and EX_IOERR.
 STOPPED, NOT_SAVED = 75, 74
@@ -124,7 +123,7 @@ class _Keeper(keras.callbacks.Callback):
         self.fit = fit
         kinds = (Resume, keras.callbacks.ProgbarLogger)
         self.others = [each for each in fit.callbacks.callbacks if not isinstance(each, kinds)]
-        self.signals = _Signals(fit)
+        self.signals = Signals(fit)
         self.found = None
         self.epoch, self.step, self.data_epoch = 0, 0, 0
         self.before_validation = None
@@ -304,38 +303,3 @@ class _Keeper(keras.callbacks.Callback):
         self.checkpoints.close()
         self.fit.begin_at_epoch(None)
         self.fit.callbacks.callbacks.remove(self)
-
-
-class _Signals:
-    """Notes SIGINT and SIGTERM, which are heeded between two steps.
-
-    Attributes:
-        received: the number of the first; None if there was none.
-    """
-
-    def __init__(self, fit):
-        self.fit = fit
-        self.received = None
-        self._before = {}
-
-    def watch(self):
-        """Only the main thread can; and what is ignored, as behind `nohup`, stays so."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._note)
-
-    def forget(self):
-        while self._before:
-            number, handler = self._before.popitem()
-            signal.signal(number, handler or signal.SIG_DFL)
-
-    def _note(self, number, frame):
-        if not self.fit.is_running(frame):  # It has ended with an error.
-            self.forget()
-            signal.raise_signal(number)
-        elif self.received is not None:
-            os._exit(128 + number)
-        else:
-            self.received = number
-            os.write(2, b"\nFinishing the step, then saving; once more to leave at once.\n")

@@ -98,14 +98,14 @@ TASKS = {
 }
 
 
-def datasets(task, records, examples=EXAMPLES):
+def datasets(task, records, examples=EXAMPLES, checks=7):
     """Data to train and to validate on, both shuffled, with all that the task can be given."""
     options = {"shuffle": True, "seed": 1}
     if "audio" in records:
         options["batch_seconds"] = 1.5
     if "image" in records:
         options["augment"] = {"image": mm.image_augmentation()}
-    parts = [{name: column[:n] for name, column in records.items()} for n in (examples, 7)]
+    parts = [{name: column[:n] for name, column in records.items()} for n in (examples, checks)]
     return [mm.dataset(part, task.preprocessor, BATCH, **options) for part in parts]
 
 
@@ -141,7 +141,7 @@ def train(directory, task="dense", kill=None, **options):
 
 def train_twice(directory, task, at):
     """A run, and what it ends with once more from its checkpoint of that number."""
-    model, data, validation = prepared(task, examples=10)
+    model, data, validation = prepared(task, examples=6, checks=3)
     model.run_eagerly = True  # Tracing would take longer.
     run = functools.partial(fit, model, data, validation, directory, epochs=1)
     whole = run(every_steps=1, keep=99)

@@ -92,6 +92,8 @@ def test_tasks_go_on_from_the_middle_of_an_epoch(ask, tmp_path, task):
     code, (whole, again) = ask(job="train_twice", directory=str(tmp_path), task=task, at=1)
     assert code == 0
     assert again == whole
+    state = json.loads((tmp_path / "checkpoint-000001" / "state.json").read_text())
+    assert (state["epoch"], state["step"]) == (0, 1)
 
 
 def test_a_checkpoint_is_whole_or_not_there(ask, tmp_path):
