@@ -153,11 +153,13 @@ class _Keeper(keras.callbacks.Callback):
         check_same(other, faults, self.options.allow)
         self.rate_is_new = any(name.endswith("learning_rate") for name in other)
         self._put_back()
-        ended = state["stopped"] and not state["step"]
-        self.fit.begin_at_epoch(self.params["epochs"] if ended else state["epoch"])
+        epochs = self.params["epochs"]
+        is_over = state["epoch"] >= epochs or (state["stopped"] and not state["step"])
+        self.fit.begin_at_epoch(epochs if is_over else state["epoch"])
         self.epoch, self.step = state["epoch"], state["step"]
         if self.params["verbose"]:
-            print(f"{self.options.directory}: going on at {self._place()}", flush=True)
+            text = "the training is complete" if is_over else f"going on at {self._place()}"
+            print(f"{self.options.directory}: {text}", flush=True)
 
     def _groups(self, state):
         groups = snapshot.variables(self.model, midway=state["step"] > 0)

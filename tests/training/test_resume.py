@@ -35,7 +35,16 @@ def fit(dense, tmp_path):
     model, _, (data, valid) = dense
     first = [(each, each.numpy()) for each in (*model.variables, *model.optimizer.variables)]
 
-    def run(directory="run", x=data, check=valid, callbacks=(), epochs=2, rate=1e-2, **options):
+    def run(
+        directory="run",
+        x=data,
+        check=valid,
+        callbacks=(),
+        epochs=2,
+        rate=1e-2,
+        verbose=0,
+        **options,
+    ):
         is_new = not list(tmp_path.glob(f"{directory}/checkpoint-*"))
         kill.forget(model)
         for variable, value in first if is_new else []:
@@ -43,7 +52,7 @@ def fit(dense, tmp_path):
         model.optimizer.learning_rate = rate
         data.epoch = valid.epoch = 0 if is_new else 7
         callbacks = [mm.Resume(tmp_path / directory, **options), *callbacks]
-        options = {"epochs": epochs, "callbacks": callbacks, "verbose": 0}
+        options = {"epochs": epochs, "callbacks": callbacks, "verbose": verbose}
         history = model.fit(x, validation_data=check, **options).history
         return {"history": history, "weights": kill.digest(model)}
 
@@ -115,6 +124,18 @@ def test_more_epochs_go_on_after_the_last(fit):
     assert fit("run", epochs=1)["history"]["loss"] == whole["history"]["loss"][:1]
     assert fit("run") == whole
     assert fit("run", epochs=1) == whole
+
+
+def test_it_says_where_it_goes_on(fit, capsys):
+    fit(epochs=1, verbose=2)
+    assert "run: " not in capsys.readouterr().out
+    with pytest.raises(KeyError):
+        fit(callbacks=[Stop(1, 2)], every_steps=2, verbose=2)
+    assert "run: going on at epoch 2, step 0 of 5\n" in capsys.readouterr().out
+    fit(verbose=2)
+    assert "run: going on at epoch 2, step 2 of 5\n" in capsys.readouterr().out
+    fit(verbose=2)
+    assert "run: the training is complete\n" in capsys.readouterr().out
 
 
 def test_the_next_fit_begins_at_its_own_beginning(fit, dense):
