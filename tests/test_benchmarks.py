@@ -61,6 +61,8 @@ def test_training_step(run):
 def test_audio(run):
     result = run("audio.py", "--rounds", "1", *NO_PYTHON)
     assert result["log_mel_s"] > 0
+    assert result["ratio_bare"] > 0
+    assert result["ratio_bare_dataset"] > 0
 
 
 def test_answering(run):
