@@ -55,18 +55,17 @@ class TokenCrossentropy(keras.losses.Loss):
 
 def _smoothed_crossentropy(labels, logits, smoothing):
     """`(...)` from labels `(...)` and logits `(..., classes)`, in few passes over the logits."""
-    classes = logits.shape[-1]
-
-    def places(values):
-        rows = ops.arange(ops.size(values) // classes, dtype="int32")
-        return rows * classes + ops.reshape(labels, (-1,))
+    classes = ops.shape(logits)[-1]
+    labels = ops.reshape(labels, (-1,))
+    # Where the right classes stand among all logits in a row.
+    places = ops.arange(ops.shape(labels)[0], dtype="int32") * classes + labels
 
     @ops.custom_gradient
     def crossentropy(logits):
         shifted = logits - ops.max(logits, axis=-1, keepdims=True)
         exponents = ops.exp(shifted)
         total = ops.sum(exponents, axis=-1)
-        right = ops.take(ops.reshape(shifted, (-1,)), places(shifted))
+        right = ops.take(ops.reshape(shifted, (-1,)), places)
         loss = ops.log(total) - (1.0 - smoothing) * ops.reshape(right, ops.shape(total))
         if smoothing:
             loss = loss - smoothing * ops.mean(shifted, axis=-1)
@@ -74,10 +73,12 @@ def _smoothed_crossentropy(labels, logits, smoothing):
         def gradient(upstream):
             everywhere = ops.expand_dims(upstream / total, -1) * exponents
             if smoothing:
-                everywhere = everywhere - ops.expand_dims(upstream * (smoothing / classes), -1)
-            flat, at = ops.reshape(everywhere, (-1,)), places(everywhere)
-            right = ops.take(flat, at) - (1.0 - smoothing) * ops.reshape(upstream, (-1,))
-            flat = ops.scatter_update(flat, ops.expand_dims(at, -1), right)
+                everywhere = everywhere - ops.expand_dims(
+                    upstream * (smoothing / ops.cast(classes, logits.dtype)), -1
+                )
+            flat = ops.reshape(everywhere, (-1,))
+            right = ops.take(flat, places) - (1.0 - smoothing) * ops.reshape(upstream, (-1,))
+            flat = ops.scatter_update(flat, ops.expand_dims(places, -1), right)
             return ops.reshape(flat, ops.shape(everywhere))
 
         return loss, gradient

@@ -41,7 +41,7 @@ def main():
     }
     model = mm.multimodal_question_answering(
         words,
-        mm.most_common(train["answer"]),
+        mm.Labels(mm.most_common(train["answer"]), unknown="ignore"),
         room,
         fusion=args.fusion,
         size=args.size,

@@ -57,6 +57,7 @@ def test_photo_and_features_together(words, records, tmp_path):
 
 
 def test_learns_captions_by_heart(words, records):
+    keras.utils.set_random_seed(0)
     model = build(words, decoder="lstm")
     mm.compile_task(model, keras.optimizers.Adam(1e-2))
     data = mm.dataset(records, model.preprocessor, 3).cache().repeat(60)

@@ -132,7 +132,10 @@ def test_encoders_by_name(encoder):
         ({"encoder": "rnn"}, "`encoder` should be one of ['conformer', 'conv_lstm', 'conv_tra"),
         ({"encoder": None}, "or a function. Received: encoder=None"),
         ({"decoder": "rnnt"}, "`decoder` should be one of ['attention', 'ctc', 'joint'] or a"),
-        ({"size": "huge"}, "`size` should be one of ['base', 'small', 'tiny']. Received: size="),
+        (
+            {"size": "huge"},
+            "`size` should be one of ['base', 'nano', 'small', 'tiny']. Received: size=",
+        ),
         ({"audio": 10}, "`sample_rate` should be a whole number from 1000"),
         ({"encoder": "conformer", "subsampling": 3}, "`factor` should be 2, 4 or 8. Received"),
         ({"sequence_length": 0}, "`sequence_length` should be a whole number of tokens"),

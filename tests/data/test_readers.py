@@ -325,7 +325,7 @@ class TestManifest:
             ("p.csv", "image,caption,split\na.jpg,x,test\nb.jpg,y,\n", "line 3: .*on all lines"),
             ("p.csv", "image,caption,split\na.jpg,x,test\na.jpg,y,train\n", "line 3: .*'test' too"),
             ("p.csv", b"image,caption\na.jpg,a d\xf6g\n", "line 2: 'utf-8' codec can't decode"),
-            ("p.jsonl", '{"image": "a.jpg", "caption": "x"}\n{"image"', "line 2: Expecting"),
+            ("p.jsonl", '{"image": "a.jpg", "caption": "x"}\n{"image"', "line 2: should be a JSON"),
             ("p.jsonl", '["a.jpg", "x"]', "line 1: should be a JSON object"),
             (
                 "p.jsonl",

@@ -397,7 +397,11 @@ class TestManifest:
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
-            ("m.jsonl", '{"audio": "a.wav", "text": "x"}\nnot json\n', "line 2: Expecting value"),
+            (
+                "m.jsonl",
+                '{"audio": "a.wav", "text": "x"}\nnot json\n',
+                "line 2: should be a JSON object",
+            ),
             ("m.jsonl", '{"audio": "a.wav"}', "line 1: `text` should be a string. Received: None"),
             ("m.jsonl", '{"audio": 3, "text": "x"}', "line 1: `audio` should be a string"),
             ("m.jsonl", '{"audio": "a.wav", "text": " "}', "line 1: `text` is empty"),
