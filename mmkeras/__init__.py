@@ -74,6 +74,7 @@ _HOMES = {
         "patch",
         "pretrained",
         "pretrained_text",
+        "text_bag",
         "text_rnn",
         "text_transformer",
     ),

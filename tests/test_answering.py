@@ -128,7 +128,7 @@ def test_bad_options(task, options, message):
         ({"encoder": "vgg"}, "`encoder` should be one of ['conv', 'conv_lstm', 'patch']"),
         (
             {"question_encoder": "bert"},
-            "`encoder` should be one of ['bigru', 'bilstm', 'gru', 'lstm',",
+            "`encoder` should be one of ['bag', 'bigru', 'bilstm', 'gru', 'lstm',",
         ),
         ({"fusion": "cat"}, "`fusion` should be one of ['concatenate',"),
         ({"answers": []}, "`classes` should be different strings, at least one"),

@@ -203,7 +203,7 @@ def test_an_index_of_a_folder_of_photos(task, photo, photos, tmp_path):
     ("options", "message"),
     [
         ({"encoder": "vgg"}, "`encoder` should be one of ['conv', 'conv_lstm', 'patch']"),
-        ({"text_encoder": "bert"}, "`encoder` should be one of ['bigru', 'bilstm', 'gru',"),
+        ({"text_encoder": "bert"}, "`encoder` should be one of ['bag', 'bigru', 'bilstm', 'gru',"),
         (
             {"loss": "mse"},
             "`loss` should be one of ['info_nce', 'siglip', 'triplet'] or a PairLoss",

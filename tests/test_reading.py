@@ -232,7 +232,7 @@ def test_strange_questions_and_contexts(learnt):
     [
         ({"kind": "abstractive"}, "`kind` should be one of ['extractive', 'generative']"),
         ({"fusion": "mean"}, "which keep the places of the context, a layer or a function."),
-        ({"encoder": "bert"}, "`encoder` should be one of ['bigru', 'bilstm',"),
+        ({"encoder": "bert"}, "`encoder` should be one of ['bag', 'bigru', 'bilstm',"),
         ({"size": "huge"}, "`size` should be one of"),
         ({"sequence_length": 0}, "`sequence_length` should be a whole number of tokens"),
     ],

@@ -29,8 +29,8 @@ def image_text_retrieval(
         encoder: Of the photo: `"conv"`, `"conv_lstm"`, `"patch"`, a `keras.Model` (taken as
             `pretrained(encoder)`, frozen), or a function from image to `(sequence, mask)`. Of
             features it is not asked.
-        text_encoder: `"lstm"`, `"bilstm"`, `"gru"`, `"bigru"`, `"transformer"`, or a function from
-            token ids to `(sequence, mask)`.
+        text_encoder: `"bag"` (word vectors alone), `"lstm"`, `"bilstm"`, `"gru"`, `"bigru"`,
+            `"transformer"`, or a function from token ids to `(sequence, mask)`.
         loss: `"info_nce"`, `"siglip"`, `"triplet"` or a `PairLoss`.
         size: `"tiny"`, `"small"` or `"base"`: of the parts that are given by name, and of the
             embeddings (128, 256, 512).

@@ -4,7 +4,7 @@ from mmkeras.encoders.audio import AudioEncoder, conformer, conv_lstm, conv_tran
 from mmkeras.encoders.image import check_size, conv, conv_rows, patch
 from mmkeras.encoders.pretrained import pretrained
 from mmkeras.encoders.pretrained_text import HubIds, pretrained_text
-from mmkeras.encoders.text import TEXT_ENCODERS, text_rnn, text_transformer
+from mmkeras.encoders.text import TEXT_ENCODERS, text_bag, text_rnn, text_transformer
 
 __all__ = [
     "TEXT_ENCODERS",
@@ -19,6 +19,7 @@ __all__ = [
     "patch",
     "pretrained",
     "pretrained_text",
+    "text_bag",
     "text_rnn",
     "text_transformer",
 ]

@@ -137,6 +137,41 @@ def text_transformer(
     return encoder
 
 
+def text_bag(
+    vocabulary_size, size="small", dropout=0.1, vectors=None, trainable=True, name="text_bag"
+):
+    """Word vectors and nothing more: what reads them gets a bag of words, in no order.
+
+    Iyyer et al. 2015, "Deep Unordered Composition Rivals Syntactic Methods for Text
+    Classification". It trains in a fraction of the others' time.
+
+    Args:
+        vocabulary_size, dropout, vectors, trainable, name: As in `text_rnn`.
+        size: `"tiny"` (width 128), `"small"` (256) or `"base"` (512).
+
+    Returns:
+        A function as that of `text_rnn`.
+
+    Example:
+
+    ```python
+    import keras
+    import mmkeras as mm
+
+    sequence, mask = mm.text_bag(1000, "tiny")(keras.Input((20,), dtype="int32"))
+    # (None, 20, 128), (None, 20)
+    ```
+    """
+    width, _ = check_size(size, RNN_SIZES)
+    embed = _embedding(vocabulary_size, width, dropout, vectors, trainable, name)
+
+    def encoder(ids):
+        x, mask = embed(ids)
+        return _hide(x, mask), mask
+
+    return encoder
+
+
 def _embedding(vocabulary_size, width, dropout, vectors, trainable, name):
     """A function from ids to their vectors, with dropout, and to the mask of what is no padding."""
     if vectors is not None:
@@ -176,6 +211,7 @@ def _rnn(cell, bidirectional):
 # What builders take by name: functions of the vocabulary's size, and of `size`, `dropout`,
 # `vectors`, `trainable` and `name`.
 TEXT_ENCODERS = {
+    "bag": text_bag,
     "bigru": _rnn("gru", True),
     "bilstm": _rnn("lstm", True),
     "gru": _rnn("gru", False),
