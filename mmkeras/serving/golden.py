@@ -68,11 +68,18 @@ def verify(path):
     ```
     """
     path = newest_version(path)
-    files, inputs, outputs = _read(path / GOLDEN)
-    differences = _file_differences(files, _hashes(path))
-    if differences:
-        return differences
-    exported = Export(path)
+    return changed_files(path) or changed_answers(Export(path))
+
+
+def changed_files(path):
+    """How the files of a version directory differ from what was written, as in `verify`."""
+    return _file_differences(_read(path / GOLDEN)[0], _hashes(path))
+
+
+def changed_answers(exported):
+    """How the answers of an `Export` to its golden requests differ, as in `verify`."""
+    _, inputs, outputs = _read(exported.path / GOLDEN)
+    differences = []
     for signature, expected in outputs.items():
         answers = exported.run(tensors(inputs, exported.specs(signature)), signature)
         for name, values in expected.items():
