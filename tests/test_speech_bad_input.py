@@ -205,7 +205,7 @@ def test_an_hour_is_heard():
 
 
 TEXTS = {
-    "unknown letters": ("axb", "holds characters or words that the tokenizer lacks: 'axb'"),
+    "unknown letters": ("axb", "holds what the tokenizer lacks, 'x': 'axb'"),
     "too long for its frames": ("abcabcabcab", "needs 11 frames under CTC, and there are 10"),
     "repeats": ("aaaaaa", "needs 11 frames under CTC, and there are 10"),
     "too long": ("abc" * 5, "has 15 tokens, over sequence_length=12"),

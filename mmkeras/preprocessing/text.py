@@ -277,7 +277,8 @@ class Transcript(Text):
                 needed = len(row) + sum(a == b for a, b in itertools.pairwise(row))
                 fault = None
                 if unknown in row:
-                    fault = f"holds characters or words that the tokenizer lacks: {raws[i]!r}"
+                    lacking = ", ".join(map(repr, self._lacking(raws[i])))
+                    fault = f"holds what the tokenizer lacks, {lacking}: {raws[i]!r}"
                 elif len(row) > self.sequence_length:
                     fault = f"has {len(row)} tokens, over sequence_length={self.sequence_length}"
                 elif needed > frames[i]:
@@ -285,6 +286,14 @@ class Transcript(Text):
                 if fault:
                     found.setdefault(i, fault)
         return found
+
+    def _lacking(self, text):
+        """The characters or words of a text that the tokenizer does not know, each once."""
+        (pieces,) = self.tokenizer.split(tf.constant([text]), self.tokenizer.lowercase)
+        (ids,) = self.tokenizer.encode(tf.constant([text])).to_list()
+        pairs = zip(pieces.numpy(), ids, strict=True)
+        unknown = self.tokenizer.unknown_id
+        return dict.fromkeys(piece.decode() for piece, token in pairs if token == unknown)
 
     def words(self, ids, frames, confidence):
         """Tokens and when they were said -> words and when they were, in TensorFlow ops.
