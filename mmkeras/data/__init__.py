@@ -12,6 +12,8 @@ from mmkeras.data.labelled import (
 from mmkeras.data.manifest import read_manifest
 from mmkeras.data.questions import read_clevr, read_daquar, read_easy_vqa, read_nlvr
 from mmkeras.data.readers import read, read_coco, read_flickr
+from mmkeras.data.sharding import write_shards
+from mmkeras.data.shards import read_shards
 from mmkeras.data.speaking import speak, spoken
 from mmkeras.data.speech import (
     read_an4,
@@ -48,6 +50,7 @@ __all__ = [
     "read_mnist",
     "read_mr_polarity",
     "read_nlvr",
+    "read_shards",
     "read_squad",
     "read_timit",
     "read_trec",
@@ -57,4 +60,5 @@ __all__ = [
     "spoken",
     "world",
     "world_questions",
+    "write_shards",
 ]

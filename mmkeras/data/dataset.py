@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from mmkeras.data.identity import identify
 from mmkeras.data.problems import Problems
-from mmkeras.preprocessing.field import is_missing
+from mmkeras.data.shards import ShardColumn
+from mmkeras.preprocessing.field import Field, is_missing
 from mmkeras.preprocessing.preprocessor import check_columns
 
 _AUTOTUNE = tf.data.AUTOTUNE
@@ -38,11 +39,13 @@ def dataset(
     Args:
         records: dict of equally long lists by name. An image is a path, `archive.zip/member.jpg`
             or the `bytes` of a file; a text is a string or, for several, a list of strings (two
-            such lists in one record are taken in pairs).
+            such lists in one record are taken in pairs). Also what `read_shards` gives.
         preprocessor: the `Preprocessor` of the model. Its targets are given when the records hold
             them.
         batch_size: examples per batch, over all replicas.
-        shuffle: whether to shuffle, differently in each epoch.
+        shuffle: whether to shuffle, differently in each epoch; or the name of a column, such as
+            `"image"`: examples that are equal in it are shuffled as one and follow each other, see
+            `once`.
         seed: a whole number.
         augment: dict of `function(tensor, seed) -> tensor` by name of an image or array input, for
             one example, such as `image_augmentation()`; `seed` is a pair of int64. The tensor is
@@ -89,6 +92,12 @@ def dataset(
     augment = augment or {}
     _check_files(columns, fields)
     _check_arguments(batch_size, seed, augment, preprocessor, batch_seconds)
+    if isinstance(shuffle, str) and (shuffle not in columns or batch_seconds is not None):
+        allowed = [] if batch_seconds is not None else list(columns)
+        raise ValueError(
+            f"`shuffle` should be True, False or a column, of {allowed}. "
+            f"Received: shuffle={shuffle!r}"
+        )
     preprocessor.build()
 
     with tf.device("CPU:0"):
@@ -106,6 +115,7 @@ def dataset(
             lasting = np.max([column[rows] for column in seconds.values()], axis=0)
             buckets = _buckets(lasting, batch_size, batch_seconds)
             steps = len(_plan(buckets, drop_remainder)[1])
+        groups = _groups(columns, shuffle, rows) if isinstance(shuffle, str) else None
         rows = tf.constant(rows)
         texts = {name: _as_tensor(name, fields[name], column) for name, column in texts.items()}
 
@@ -119,9 +129,11 @@ def dataset(
         epoch = tf.ensure_shape(tf.numpy_function(start_epoch, [], tf.int64), [])
         if batch_seconds is not None:
             return make_buckets(epoch, step)
-        order = tf.range(count, dtype=tf.int64)
+        order = tf.range(count if groups is None else groups.nrows(), dtype=tf.int64)
         if shuffle:
             order = tf.random.experimental.stateless_shuffle(order, tf.stack([seed, epoch]))
+        if groups is not None:
+            order = tf.gather(groups, order).values
         order = order[step * batch_size :]
         return _batch(make_examples(order, epoch), batch_size, drop_remainder)
 
@@ -221,12 +233,18 @@ def _check_files(columns, fields):
     for name, column in columns.items():
         if fields[name].per_example and _raw_spec(name, fields[name]).dtype == tf.string:
             allowed = (str, bytes, os.PathLike, *[type(None)] * fields[name].optional)
-            for row, value in enumerate(column):
+            for row in range(len(column)):
+                value = _glance(column, row)
                 if not isinstance(value, allowed):
                     raise ValueError(
                         f"`records[{name!r}]` should hold paths, or the bytes of files. "
                         f"Received: {type(value).__name__} in record {row}"
                     )
+
+
+def _glance(column, row):
+    """A value, or of a column that is on disk an empty one of its kind."""
+    return column.glance(row) if hasattr(column, "glance") else column[row]
 
 
 def _check_arguments(batch_size, seed, augment, preprocessor, batch_seconds):
@@ -273,7 +291,7 @@ def _examples(columns, preprocessor, problems):
     for row in range(len(next(iter(columns.values())))):
         items = []
         with problems.at(f"record {row}"):
-            if not preprocessor.has_any({name: columns[name][row] for name in inputs}):
+            if not preprocessor.has_any({name: _glance(columns[name], row) for name in inputs}):
                 raise ValueError(f"has none of the inputs {list(inputs)}")
             items = _items({name: columns[name][row] for name in names}, fields)
         for item in items:
@@ -356,6 +374,20 @@ def _count_steps(count, batch_size, drop_remainder):
             f"`drop_remainder`. Received: batch_size={batch_size}"
         )
     return count // batch_size if drop_remainder else -(-count // batch_size)
+
+
+def _groups(columns, name, rows):
+    """Which examples are equal in a column: their positions, ragged, a row for each value."""
+    column, numbers = columns[name], {}
+    try:
+        of_record = [numbers.setdefault(column[row], len(numbers)) for row in rows]
+    except TypeError:
+        raise ValueError(
+            "`shuffle` should be a column of paths, bytes, strings or numbers. "
+            f"Received: shuffle={name!r}"
+        ) from None
+    order = np.argsort(of_record, kind="stable")
+    return tf.RaggedTensor.from_value_rowids(order, np.sort(of_record))
 
 
 def _as_tensor(name, field, column):
@@ -490,6 +522,7 @@ class _Reader:
     graph cannot.
 
     Attributes:
+        in_graph: whether all values are bytes in shards, which the graph reads without Python.
         careful: set of records that only the careful way can read.
         store: a `_Store` of all records, or `None`.
     """
@@ -502,14 +535,24 @@ class _Reader:
         self.columns = columns
         self.fields = fields
         self.targets = preprocessor.targets
+        self.in_graph = all(
+            isinstance(columns[name], ShardColumn)
+            and self.specs[name].dtype == tf.string
+            and type(fields[name]).read is Field.read
+            for name in self.names
+        )
         self.careful = set()
         self.store = None
 
     def __call__(self, row):
         if self.store or not self.names:
             return self.store.look_up(row) if self.store else {}
-        raws = tf.numpy_function(self.load, [row], [self.specs[name].dtype for name in self.names])
-        raws = dict(zip(self.names, raws, strict=True))
+        if self.in_graph and not self.careful:
+            raws = {name: self.columns[name].look_up(row) for name in self.names}
+        else:
+            types = [self.specs[name].dtype for name in self.names]
+            raws = tf.numpy_function(self.load, [row], types)
+            raws = dict(zip(self.names, raws, strict=True))
         raws = {name: tf.ensure_shape(raw, self.specs[name].shape) for name, raw in raws.items()}
         flags = _flags({name: self.fields[name] for name in self.names}, raws)
         return {**{name: self._read(name, raw) for name, raw in raws.items()}, **flags}

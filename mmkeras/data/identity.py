@@ -31,9 +31,9 @@ def identify(columns, augment, **options):
 def fingerprint(value):
     """Sixteen hexadecimal digits that change when the value does.
 
-    Strings, bytes and numbers count whole; files by their paths; of a large array only every so
-    many rows, 1000 in all, so that it may be larger than memory; a function by its name and what it
-    encloses; anything else by its class.
+    Strings, bytes and numbers count whole; files by their paths; shards by their checksums; of a
+    large array only every so many rows, 1000 in all, so that it may be larger than memory; a
+    function by its name and what it encloses; anything else by its class.
     """
     made_of = hashlib.sha256()
     for part in _parts(value):
@@ -60,6 +60,8 @@ def _parts(value):
     elif hasattr(value, "__qualname__"):
         enclosed = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
         yield from _parts([value.__qualname__, *[each for each in enclosed if each is not value]])
+    elif hasattr(value, "made_of"):
+        yield from _parts(value.made_of)
     elif hasattr(value, "shape") and hasattr(value, "dtype"):
         yield from _array_parts(value)
     else:

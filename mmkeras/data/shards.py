@@ -1,0 +1,242 @@
+"""Records from TFRecord shards: random access by the index, so that any order can be read."""
+
+import bisect
+import hashlib
+import json
+import os
+import zlib
+from concurrent import futures
+
+import numpy as np
+import tensorflow as tf
+
+INDEX, FORMAT = "index.json", 1
+HEADER, FOOTER = 12, 4  # of a TFRecord: its length and two checksums
+
+
+def read_shards(path, verify=False):
+    """Records from shards, for `mm.dataset` or to be looked at.
+
+    Columns of bytes and of arrays stay on disk: a value is read when it is asked for, in any
+    order. So a data set may be larger than memory, and `mm.dataset` shuffles all of it, begins at
+    any step without reading those before, and gives each worker its part, as with other records.
+    All other columns (texts, labels, numbers) are in memory.
+
+    Args:
+        path: a directory that `write_shards` wrote, on any file system that TensorFlow knows.
+        verify: whether to read all shards once and compare their checksums. In any case files
+            that are too short are found at once, and a damaged record when it is read.
+
+    Returns:
+        dict of columns by name: lists, or `ShardColumn`.
+
+    Raises:
+        ValueError: there are no whole shards, or one is cut, damaged or of another index; names
+            the file.
+
+    Example:
+
+    ```python
+    import mmkeras as mm
+
+    mm.write_shards(mm.world(64), "shards", shards=4)
+    records = mm.read_shards("shards")
+    print(records["caption"][0], len(records["image"][0]))
+    ```
+    """
+    path = os.fspath(path)
+    index = _read_index(path)
+    with futures.ThreadPoolExecutor() as pool:
+        parts = list(pool.map(lambda entry: _read_part(path, entry, verify), index["shards"]))
+    shards = Shards(path, index["shards"], parts)
+    kinds = {}
+    for part in parts:
+        for name, column in part["columns"].items():
+            kinds[name] = kinds.get(name) or "stored" in column
+    return {
+        name: ShardColumn(shards, name)
+        if stored
+        else [value for part in parts for value in part["columns"][name]["values"]]
+        for name, stored in kinds.items()
+    }
+
+
+class Shards:
+    """Where the records of some shards are.
+
+    Attributes:
+        files: the path of each shard.
+        starts: the number of the first record of each, and of the one that would come last.
+        offsets, sizes, checksums: of each record in its shard; CRC-32.
+        made_of: what tells these shards from others.
+    """
+
+    def __init__(self, path, entries, parts):
+        self.files = [join(path, entry["file"]) for entry in entries]
+        self.starts = np.cumsum([0, *(len(part["sizes"]) for part in parts)])
+        self.sizes = np.array([size for part in parts for size in part["sizes"]], np.int64)
+        self.checksums = [checksum for part in parts for checksum in part["checksums"]]
+        self.offsets = np.concatenate(
+            [np.zeros(0, np.int64), *(offsets(part["sizes"])[:-1] for part in parts)]
+        )
+        self.columns = [part["columns"] for part in parts]
+        self.made_of = [entry["sha256"] for entry in entries]
+        self._places = None
+
+    def described(self, name, row):
+        """What the index says of a value: None, 0 for bytes, or the type and shape of an array."""
+        shard = bisect.bisect_right(self.starts, row) - 1
+        column = self.columns[shard][name]
+        return column["stored"][row - self.starts[shard]] if "stored" in column else None
+
+    def read(self, row):
+        """The record as it was written, verified."""
+        file = self.files[bisect.bisect_right(self.starts, row) - 1]
+        offset, size = int(self.offsets[row]), int(self.sizes[row])
+        with opened(file) as stream:
+            stream.seek(offset + HEADER)
+            contents = stream.read(size)
+        if len(contents) < size or zlib.crc32(contents) != self.checksums[row]:
+            fault = f"{len(contents)} of {size} bytes" if len(contents) < size else "other bytes"
+            raise ValueError(
+                f"{file!r} should have record {row} at byte {offset}, as its index says. "
+                f"Received: {fault}"
+            )
+        return contents
+
+    def look_up(self, row):
+        """As `read`, in the graph; what is damaged is an error there that names no file."""
+        files, starts, offsets = self._in_graph()
+        shard = tf.searchsorted(starts, row[tf.newaxis], side="right")[0] - 1
+        records = tf.raw_ops.TFRecordDatasetV2(
+            filenames=files[shard][tf.newaxis],
+            compression_type="",
+            buffer_size=0,
+            byte_offsets=offsets[row][tf.newaxis],
+        )
+        records = tf.data.experimental.from_variant(records, tf.TensorSpec([], tf.string))
+        return records.take(1).get_single_element()
+
+    def _in_graph(self):
+        if self._places is None:
+            with tf.init_scope(), tf.device("CPU:0"):
+                self._places = [tf.constant(x) for x in (self.files, self.starts, self.offsets)]
+        return self._places
+
+
+class ShardColumn:
+    """One column of bytes or arrays, which are read when they are asked for.
+
+    Attributes:
+        made_of: what tells this column from others, for `identity()` of a data set.
+    """
+
+    def __init__(self, shards, name):
+        self._shards = shards
+        self._name = name
+        self.made_of = [*shards.made_of, name]
+
+    def __len__(self):
+        return int(self._shards.starts[-1])
+
+    def __getitem__(self, row):
+        if isinstance(row, slice):
+            return [self[each] for each in range(*row.indices(len(self)))]
+        row = self._checked(row)
+        kind = self._shards.described(self._name, row)
+        if kind is None:
+            return None
+        features = tf.train.Example.FromString(self._shards.read(row)).features.feature
+        (value,) = features[self._name].bytes_list.value
+        return np.frombuffer(value, kind[0]).reshape(kind[1:]) if kind else value
+
+    def glance(self, row):
+        """What kind of value there is, told by an empty one, which is not read; or None."""
+        kind = self._shards.described(self._name, self._checked(row))
+        return kind and np.zeros(0, kind[0]) if kind != 0 else b"..."
+
+    def look_up(self, row):
+        """The bytes of a record, in the graph; none where they lack."""
+        features = {self._name: tf.io.FixedLenFeature([], tf.string, "")}
+        return tf.io.parse_single_example(self._shards.look_up(row), features)[self._name]
+
+    def _checked(self, row):
+        row = int(row)
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"record {row} of {len(self)}")
+        return row % len(self)
+
+
+def offsets(sizes):
+    """Where records of these sizes begin in their shard, and where it ends."""
+    return np.cumsum([0, *(size + HEADER + FOOTER for size in sizes)], dtype=np.int64)
+
+
+def join(path, name):
+    return f"{path.rstrip('/')}/{name}"
+
+
+def opened(file):
+    """A file to read bytes from; TensorFlow's own would read half a megabyte for each of them."""
+    return tf.io.gfile.GFile(file, "rb") if "://" in file else open(file, "rb", buffering=0)
+
+
+def digest(file):
+    """The SHA-256 of a file, and how many bytes it has."""
+    made_of, size = hashlib.sha256(), 0
+    with opened(file) as stream:
+        while piece := stream.read(2**22):
+            made_of.update(piece)
+            size += len(piece)
+    return made_of.hexdigest(), size
+
+
+def read_json(file):
+    """What is in a JSON file, an object, and the SHA-256 of it."""
+    with tf.io.gfile.GFile(file, "rb") as stream:
+        contents = stream.read()
+    try:
+        found = json.loads(contents)
+    except ValueError as error:
+        raise ValueError(f"{file!r} should be JSON. Received: {error}") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ValueError(f"{file!r} should have the format {FORMAT}. Received: {found!r:.100}")
+    return found, hashlib.sha256(contents).hexdigest()
+
+
+def _read_index(path):
+    try:
+        return read_json(join(path, INDEX))[0]
+    except tf.errors.OpError:
+        there = tf.io.gfile.isdir(path)
+        raise ValueError(
+            f"`path` should be a directory of whole shards, with an {INDEX}. Received: "
+            f"path={path!r}, "
+            + (
+                "without one: run `write_shards` again, it goes on where it was"
+                if there
+                else "no directory"
+            )
+        ) from None
+
+
+def _read_part(path, entry, verify):
+    """The index of one shard, once it is certain that both are as the index of all says."""
+    file, name = join(path, entry["file"]), join(path, entry["index"])
+    try:
+        part, sha256 = read_json(name)
+        size = tf.io.gfile.stat(file).length
+    except tf.errors.OpError as error:
+        raise ValueError(f"{path!r} should be whole. Received: {error.message}") from None
+    ends = offsets(part["sizes"])
+    if sha256 != entry["index_sha256"] or ends[-1] != entry["bytes"]:
+        raise ValueError(f"{name!r} should be as {INDEX} says. Received: another file")
+    if size < entry["bytes"]:
+        whole = int(np.searchsorted(ends, size, side="right")) - 1
+        raise ValueError(
+            f"{file!r} should have {entry['bytes']} bytes. Received: {size}, "
+            f"{len(part['sizes']) - whole} of its {len(part['sizes'])} records are missing"
+        )
+    if size > entry["bytes"] or (verify and digest(file)[0] != entry["sha256"]):
+        raise ValueError(f"{file!r} should have the checksum that {INDEX} says. Received: another")
+    return part
