@@ -1,7 +1,8 @@
-"""The command line: infer, export, verify, inspect."""
+"""The command line: infer, export, verify, inspect, serve."""
 
 import argparse
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -70,6 +71,34 @@ def _parser():
     inspect = commands.add_parser("inspect", help="what a model takes, gives and weighs")
     inspect.add_argument("model", help="a .keras file or an export")
     inspect.set_defaults(run=_inspect)
+
+    serve = commands.add_parser(
+        "serve",
+        help="serve exports as TF Serving does",
+        description="Serve exports over TensorFlow Serving's REST and gRPC interfaces, for "
+        "development and small use; for all that is larger TensorFlow Serving takes the same "
+        "exports. Each path is a directory of versions, of which the newest good one is served, "
+        "also if it comes later.",
+    )
+    serve.add_argument("paths", nargs="+", metavar="PATH", help="an export")
+    serve.add_argument("--host", default="127.0.0.1", help="default: this machine only")
+    serve.add_argument("--port", type=int, default=8501, help="of REST, 0 for any (8501)")
+    serve.add_argument("--grpc-port", type=int, default=8500, help="of gRPC, 0 for any (8500)")
+    serve.add_argument("--token-file", help="a file with what requests have to send as a bearer")
+    serve.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="NAME:LABEL=VERSION",
+        help="serve a version beside the newest, under /v1/models/NAME/labels/LABEL",
+    )
+    serve.add_argument("--batch-size", type=int, help="rows that go through a model at once (64)")
+    serve.add_argument("--batch-timeout-ms", type=float, help="to wait for more of them (1)")
+    serve.add_argument("--batch-threads", type=int, help="batches at the same time (cores)")
+    serve.add_argument("--queue", type=int, help="rows that may wait; more get a 503 (256)")
+    serve.add_argument("--timeout", type=float, help="seconds that a request may take (30)")
+    serve.add_argument("--body-mb", type=float, help="megabytes of a request (64)")
+    serve.set_defaults(run=_serve)
     return parser
 
 
@@ -228,6 +257,54 @@ def _describe(task):
             yield f"classes of {name}", f"{len(field.classes)}, such as {field.classes[:5]}"
     trained = sum(w.shape.num_elements() for w in task.trainable_weights)
     yield "parameters", f"{task.count_params():,}, of which {trained:,} are trained"
+
+
+def _serve(args, rest):
+    _refuse(rest)
+    limits = {
+        "batch_size": args.batch_size,
+        "batch_timeout": args.batch_timeout_ms and args.batch_timeout_ms / 1000,
+        "batch_threads": args.batch_threads,
+        "queue": args.queue,
+        "request_timeout": args.timeout,
+        "body_size": args.body_mb and int(args.body_mb * 2**20),
+    }
+    limits = {name: value for name, value in limits.items() if value is not None}
+    token = args.token_file and Path(args.token_file).read_text(encoding="utf-8").strip()
+    if token == "":
+        raise ValueError(f"--token-file should hold a token. Received: {args.token_file}, empty")
+    _log_to_stderr()
+    try:
+        make = mmkeras.Server
+    except ModuleNotFoundError as error:
+        raise ValueError(error) from None
+    labels = _labels(args.label)
+    server = make(args.paths, args.host, args.port, args.grpc_port, token, labels, **limits)
+    for name, versions in server.served.items():
+        served = f"{name} {', '.join(map(str, versions))}"
+        print(f"{served}: {server.url}/v1/models/{name} and {server.grpc_url}", flush=True)
+    server.run()
+    return 0
+
+
+def _labels(words):
+    """`["captions:stable=3"]` -> `{"captions": {"stable": 3}}`."""
+    labels = {}
+    for word in words:
+        name, _, pair = word.partition(":")
+        label, _, version = pair.partition("=")
+        if not (name and label and version.isdecimal()):
+            raise ValueError(f"--label should be NAME:LABEL=VERSION. Received: {word}")
+        labels.setdefault(name, {})[label] = int(version)
+    return labels
+
+
+def _log_to_stderr():
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log = logging.getLogger("mmkeras")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
 
 
 def _load(path):

@@ -209,7 +209,12 @@ def _short(value):
 
 
 def reason(error):
-    """What an operation says, without where in the graph it says so."""
-    said = re.search(r"assertion failed: \[(.*?)\]", error.message)
-    said = said[1] if said else re.sub(r"\{\{.*?\}\}\s*|\s*\[\[.*|\s*\[Op:.*", "", error.message)
-    return said.strip().removeprefix("row 0 is ")
+    """What an operation says, without where in the graph it says so, of a single row."""
+    return said(error).removeprefix("row 0 is ")
+
+
+def said(error):
+    """What an operation says, with the row of its batch if it names one."""
+    found = re.search(r"assertion failed: \[(.*?)\]", error.message)
+    found = found[1] if found else re.sub(r"\{\{.*?\}\}\s*|\s*\[\[.*|\s*\[Op:.*", "", error.message)
+    return found.strip()

@@ -1,0 +1,165 @@
+"""gRPC as TensorFlow Serving speaks it: PredictionService and ModelService."""
+
+import math
+
+import grpc
+import tensorflow as tf
+from tensorflow.core.protobuf import error_codes_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from mmkeras.server.refusal import Refusal
+
+METADATA = "signature_def"
+
+
+def grpc_server(service):
+    """A `grpc.aio` server of a `Service`, which is not bound to a port yet."""
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", service.limits.body_size),
+            ("grpc.max_send_message_length", -1),
+            # Else two servers could share a port, and nobody would know which one answers.
+            ("grpc.so_reuseport", 0),
+        ]
+    )
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        _Predictions(service), server
+    )
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(service), server)
+    return server
+
+
+def _method(answer):
+    """A method of gRPC from a coroutine that may raise a `Refusal`."""
+
+    async def method(self, request, context):
+        try:
+            headers = dict(context.invocation_metadata())
+            self.service.check_token(headers.get("authorization"))
+            return await answer(self, request, context)
+        except Refusal as refusal:
+            code = getattr(grpc.StatusCode, refusal.kind, grpc.StatusCode.INTERNAL)
+            await context.abort(code, str(refusal))
+
+    return method
+
+
+class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, service):
+        self.service = service
+
+    @_method
+    async def Predict(self, request, context):
+        spec = request.model_spec
+        with self.service.counted(spec.name, "GRPC"):
+            version = _find(self.service, spec)
+            specs = version.specs(spec.signature_name)
+            inputs = {
+                name: _array(name, proto, specs, self.service.limits.body_size)
+                for name, proto in request.inputs.items()
+            }
+            answers = await self.service.predict(
+                version, spec.signature_name, inputs, context.time_remaining()
+            )
+            wanted = list(request.output_filter) or list(answers)
+            if unknown := set(wanted) - set(answers):
+                raise Refusal(
+                    "INVALID_ARGUMENT",
+                    f"output tensor alias not found in signature: {sorted(unknown)}. "
+                    f"It should be one of {sorted(answers)}",
+                )
+            response = predict_pb2.PredictResponse()
+            _describe(response.model_spec, version, spec.signature_name or "serving_default")
+            for name in wanted:
+                response.outputs[name].CopyFrom(tf.make_tensor_proto(answers[name]))
+            return response
+
+    @_method
+    async def GetModelMetadata(self, request, context):
+        if list(request.metadata_field) != [METADATA]:
+            raise Refusal(
+                "INVALID_ARGUMENT",
+                f"`metadata_field` should be [{METADATA!r}]. "
+                f"Received: {list(request.metadata_field)}",
+            )
+        version = _find(self.service, request.model_spec)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        for name, signature in version.signature_defs.items():
+            signatures.signature_def[name].CopyFrom(signature)
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        _describe(response.model_spec, version, "")
+        response.metadata[METADATA].Pack(signatures)
+        return response
+
+    @_method
+    async def Classify(self, request, context):
+        raise _no_examples("classify")
+
+    @_method
+    async def Regress(self, request, context):
+        raise _no_examples("regress")
+
+
+class _Models(model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, service):
+        self.service = service
+
+    @_method
+    async def GetModelStatus(self, request, context):
+        spec = request.model_spec
+        number = spec.version.value if spec.HasField("version") else None
+        if spec.version_label:
+            number = _find(self.service, spec).number
+        response = get_model_status_pb2.GetModelStatusResponse()
+        states = get_model_status_pb2.ModelVersionStatus.State
+        for other, state, error in self.service.bundles.status(spec.name, number):
+            status = response.model_version_status.add(version=other, state=states.Value(state))
+            status.status.error_code = error_codes_pb2.UNKNOWN if error else error_codes_pb2.OK
+            status.status.error_message = error
+        return response
+
+
+def _find(service, spec):
+    number = spec.version.value if spec.HasField("version") else None
+    return service.bundles.find(spec.name, number, spec.version_label or None)
+
+
+def _describe(model_spec, version, signature):
+    model_spec.name, model_spec.signature_name = version.name, signature
+    model_spec.version.value = version.number
+
+
+def _array(name, proto, specs, most):
+    if name not in specs:
+        raise Refusal(
+            "INVALID_ARGUMENT",
+            f"input tensor alias not found in signature: {name}. "
+            f"It should be one of {sorted(specs)}",
+        )
+    dtype = specs[name].dtype
+    if proto.dtype != dtype.as_datatype_enum:
+        received = tf.dtypes.as_dtype(proto.dtype).name if proto.dtype else "no type"
+        raise Refusal(
+            "INVALID_ARGUMENT", f"Input {name!r} should be {dtype.name}. Received: {received}"
+        )
+    # One value may stand for a whole tensor, of any size.
+    if math.prod(dim.size for dim in proto.tensor_shape.dim) * dtype.size > most:
+        raise Refusal("INVALID_ARGUMENT", f"Input {name!r} should have {most} bytes at most")
+    try:
+        return tf.make_ndarray(proto)
+    except (TypeError, ValueError) as error:
+        raise Refusal("INVALID_ARGUMENT", f"Input {name!r} is malformed: {error}") from None
+
+
+def _no_examples(verb):
+    return Refusal(
+        "INVALID_ARGUMENT",
+        f"Expected {verb} signature method_name to be tensorflow/serving/{verb}. Was: "
+        "tensorflow/serving/predict. Ask with Predict",
+    )

@@ -1,0 +1,211 @@
+"""A server of bundles: its ports, its start and its end."""
+
+import asyncio
+import errno
+import signal
+import socket
+import threading
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from mmkeras.server.batching import Batcher
+from mmkeras.server.bundles import Bundles
+from mmkeras.server.metrics import Metrics
+from mmkeras.server.remote import grpc_server
+from mmkeras.server.rest import LOOPBACK, application
+from mmkeras.server.service import Limits, Service
+
+# Seconds between two looks for new versions, as TensorFlow Serving takes them.
+POLL = 1.0
+
+
+class Server:
+    """Serves bundles as TensorFlow Serving does, for development and small use.
+
+    It speaks TensorFlow Serving's REST and gRPC, so that clients of one work with the other, and
+    the same bundles go there for all that is larger.
+
+    Args:
+        paths: Bundles that `mmkeras.export` wrote: directories of versions, of which the newest
+            good one is served, also if it comes later; or version directories.
+        host: Address to listen on; only this machine reaches the default.
+        port: Of REST; 0 for any that is free.
+        grpc_port: Of gRPC; 0 for any that is free, None for no gRPC.
+        token: What who asks has to send as `Authorization: Bearer TOKEN`; None for nothing.
+        labels: `{bundle: {label: version}}`, versions that are served beside the newest.
+        **limits: See `Limits`.
+
+    Attributes:
+        url, grpc_url: Where it listens.
+
+    Raises:
+        ValueError: if nothing of a bundle can be served, or two have one name.
+        OSError: if a port is in use.
+
+    Example:
+
+    ```python
+    import mmkeras as mm
+
+    with mm.Server(["saved_models/captions"], port=0, grpc_port=0) as server:
+        client = mm.Client(server.url, "captions")
+        client.infer({"image": ["photo.jpg"]})
+    ```
+    """
+
+    def __init__(
+        self,
+        paths,
+        host="127.0.0.1",
+        port=8501,
+        grpc_port=8500,
+        token=None,
+        labels=None,
+        **limits,
+    ):
+        limits = Limits(**limits)
+        bundles = Bundles(paths, labels)
+        self._host = host
+        # First of all: who mistook the port should not wait for the models.
+        self._socket = _listen(host, port)
+        self._grpc_socket = None if grpc_port is None else _listen(host, grpc_port)
+        self.url = f"http://{_address(host, self._socket)}"
+        self.grpc_url = grpc_port is not None and f"grpc://{_address(host, self._grpc_socket)}"
+        bundles.refresh()
+        if missing := bundles.missing():
+            self._close_sockets()
+            raise ValueError("; ".join(missing.values()))
+        metrics = Metrics(bundles.names)
+        batcher = Batcher(
+            limits.batch_size,
+            limits.batch_timeout,
+            limits.queue,
+            limits.batch_threads,
+            metrics.count_batch,
+        )
+        self._service = Service(bundles, batcher, metrics, limits, token)
+        self._uvicorn = uvicorn.Server(self._config())
+        self._thread = None
+
+    @property
+    def served(self):
+        """The numbers of the versions that are served, by bundle."""
+        return self._service.readiness()[1]
+
+    def run(self):
+        """Serves until SIGTERM or SIGINT; what has been asked by then is answered."""
+        # Uvicorn raises the signal that ended it once more.
+        was = signal.signal(signal.SIGTERM, lambda *_: None)
+        try:
+            asyncio.run(self._main())
+        finally:
+            signal.signal(signal.SIGTERM, was)
+
+    def stop(self):
+        """Ends `run` in another thread."""
+        self._uvicorn.should_exit = True
+
+    def __enter__(self):
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        self._thread.join()
+
+    def _config(self):
+        limits = self._service.limits
+        return uvicorn.Config(
+            application(self._service, self._host in LOOPBACK),
+            http=_protocol(limits.request_timeout),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(limits.request_timeout) + 1,
+        )
+
+    async def _main(self):
+        remote = await self._start_grpc()
+        watching = asyncio.create_task(self._watch())
+        try:
+            await self._uvicorn.serve([self._socket])
+        finally:
+            watching.cancel()
+            if remote is not None:
+                await remote.stop(self._service.limits.request_timeout)
+            await asyncio.to_thread(self._service.batcher.close)
+
+    async def _start_grpc(self):
+        if self._grpc_socket is None:
+            return None
+        remote = grpc_server(self._service)
+        address = _address(self._host, self._grpc_socket)
+        # It binds ports itself, and this one was only kept for it.
+        self._grpc_socket.close()
+        remote.add_insecure_port(address)
+        await remote.start()
+        return remote
+
+    async def _watch(self):
+        while True:
+            await asyncio.sleep(POLL)
+            await asyncio.to_thread(self._service.bundles.refresh)
+
+    def _close_sockets(self):
+        for each in (self._socket, self._grpc_socket):
+            if each is not None:
+                each.close()
+
+
+def _listen(host, port):
+    """A socket that listens, so that connections wait for the server to start."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise OSError(f"Port {port} of {host} is in use; another can be named") from None
+        raise OSError(f"{host} port {port}: {error.strerror or error}") from None
+    except OverflowError:
+        raise ValueError(f"`port` should be 0 to 65535. Received: port={port}") from None
+
+
+def _address(host, bound):
+    port = bound.getsockname()[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _protocol(seconds):
+    class Protocol(H11Protocol):
+        """Closes connections over which the head of a request does not come in time."""
+
+        _timer = None
+
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            self._time()
+
+        def data_received(self, data):
+            super().data_received(data)
+            self._time()
+
+        def connection_lost(self, exc):
+            self._end_timer()
+            super().connection_lost(exc)
+
+        def _time(self):
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._end_timer()
+            elif self._timer is None:
+                self._timer = self.loop.call_later(seconds, self.transport.close)
+
+        def _end_timer(self):
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    return Protocol
