@@ -35,6 +35,7 @@ ALLOWED = {
     "index": {"data"},
     "streaming": set(),
     "serving": {"streaming", "version"},
+    "server": {"serving"},
     "cli": {"startup", "version"},
     "__main__": {"cli"},
 }
