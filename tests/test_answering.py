@@ -125,7 +125,7 @@ def test_bad_options(task, options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoder": "vgg"}, "`encoder` should be one of ['conv', 'conv_lstm', 'patch']"),
+        ({"encoder": "vgg"}, "['conv', 'conv_lstm', 'grid_transformer', 'patch']"),
         (
             {"question_encoder": "bert"},
             "`encoder` should be one of ['bag', 'bigru', 'bilstm', 'gru', 'lstm',",

@@ -79,7 +79,8 @@ def test_nbest_and_samples_are_lists_per_example(words, records):
     [
         (
             {"encoder": "vgg"},
-            "`encoder` should be one of ['conv', 'conv_lstm', 'patch'], a keras.Model or",
+            "`encoder` should be one of ['conv', 'conv_lstm', 'grid_transformer', 'patch'], "
+            "a keras.Model or",
         ),
         ({"decoder": "gru"}, "`decoder` should be one of ['lstm', 'transformer'] or a Decoder"),
         (

@@ -202,7 +202,7 @@ def test_an_index_of_a_folder_of_photos(task, photo, photos, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoder": "vgg"}, "`encoder` should be one of ['conv', 'conv_lstm', 'patch']"),
+        ({"encoder": "vgg"}, "['conv', 'conv_lstm', 'grid_transformer', 'patch']"),
         ({"text_encoder": "bert"}, "`encoder` should be one of ['bag', 'bigru', 'bilstm', 'gru',"),
         (
             {"loss": "mse"},

@@ -26,9 +26,9 @@ def visual_question_answering(
             answer is written, word by word. Or a `Labels`, `Answer` or `Text` field.
         image: Side of the square that a photo is cropped and resized to, an `Image` field of your
             own, or a `Features` field for features that were computed before.
-        encoder: Of the photo: `"conv"`, `"conv_lstm"`, `"patch"`, a `keras.Model` (taken as
-            `pretrained(encoder)`, frozen), or a function from image to `(sequence, mask)`. Of
-            features it is not asked.
+        encoder: Of the photo: `"conv"`, `"conv_lstm"`, `"grid_transformer"`, `"patch"`, a
+            `keras.Model` (taken as `pretrained(encoder)`, frozen), or a function from image to
+            `(sequence, mask)`. Of features it is not asked.
         question_encoder: `"lstm"`, `"bilstm"`, `"gru"`, `"transformer"`, or a function from token
             ids to `(sequence, mask)`.
         fusion: A name in `mmkeras.fusion.FUSIONS`, a layer or a function, see `fuse`; the inputs

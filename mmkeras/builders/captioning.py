@@ -25,8 +25,8 @@ def image_captioning(
         features: Shape of precomputed features, `(dimensions,)`, `(length, dimensions)` or
             `(height, width, dimensions)`, that come as the input `features`, beside the photo or
             in its place.
-        encoder: `"conv"`, `"patch"`, a `keras.Model` (taken as `pretrained(encoder)`, frozen), or
-            a function from image to `(sequence, mask)`.
+        encoder: `"conv"`, `"conv_lstm"`, `"grid_transformer"`, `"patch"`, a `keras.Model` (taken
+            as `pretrained(encoder)`, frozen), or a function from image to `(sequence, mask)`.
         decoder: `"transformer"`, `"lstm"`, or a `Decoder` layer named `caption`.
         size: `"tiny"`, `"small"` or `"base"`: of encoder and decoder, where they are given by
             name.

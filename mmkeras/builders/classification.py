@@ -53,8 +53,8 @@ def image_classification(classes, image_size=64, encoder="conv", size="small", d
         image_size: Side of the square that a picture is cropped and resized to,
             `(height, width)`, or an `Image` field of your own.
         encoder: `"conv"` (Conv2D layers), `"conv_lstm"` (the same, and an LSTM over the rows of
-            what they give), `"patch"`, a `keras.Model` (taken as `pretrained(encoder)`, frozen),
-            or a function from image to `(sequence, mask)`.
+            what they give), `"grid_transformer"`, `"patch"`, a `keras.Model` (taken as
+            `pretrained(encoder)`, frozen), or a function from image to `(sequence, mask)`.
         size: `"tiny"`, `"small"` or `"base"`.
         dropout: Rate in fusion and head.
 

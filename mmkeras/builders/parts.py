@@ -13,6 +13,7 @@ SIZES = {"tiny": (128, 2, 4), "small": (256, 4, 4), "base": (512, 6, 8)}
 IMAGE_ENCODERS = {
     "conv": encoders.conv,
     "conv_lstm": encoders.conv_rows,
+    "grid_transformer": encoders.grid_transformer,
     "patch": encoders.patch,
 }
 AUDIO_ENCODERS = {

@@ -26,9 +26,9 @@ def image_text_retrieval(
         tokenizer: A trained tokenizer, see `train_tokenizer`, or a `Text` field of your own.
         image: Side of the square that a photo is cropped and resized to, an `Image` field of your
             own, or a `Features` field for features that were computed before.
-        encoder: Of the photo: `"conv"`, `"conv_lstm"`, `"patch"`, a `keras.Model` (taken as
-            `pretrained(encoder)`, frozen), or a function from image to `(sequence, mask)`. Of
-            features it is not asked.
+        encoder: Of the photo: `"conv"`, `"conv_lstm"`, `"grid_transformer"`, `"patch"`, a
+            `keras.Model` (taken as `pretrained(encoder)`, frozen), or a function from image to
+            `(sequence, mask)`. Of features it is not asked.
         text_encoder: `"bag"` (word vectors alone), `"lstm"`, `"bilstm"`, `"gru"`, `"bigru"`,
             `"transformer"`, or a function from token ids to `(sequence, mask)`.
         loss: `"info_nce"`, `"siglip"`, `"triplet"` or a `PairLoss`.

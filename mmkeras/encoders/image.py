@@ -2,7 +2,13 @@
 
 import keras
 
-from mmkeras.layers import FlattenGrid, LearnedPositions, TransformerBlock
+from mmkeras.layers import (
+    FirstOfRuns,
+    FlattenGrid,
+    LearnedPositions,
+    RowsOfRuns,
+    TransformerBlock,
+)
 from mmkeras.layers.linear import LayerNorm
 
 CONV_SIZES = {"tiny": (16, 1), "small": (32, 2), "base": (64, 2)}
@@ -138,3 +144,76 @@ def patch(size="small", patch_size=16, dropout=0.1, name="patch"):
         return LayerNorm(name=f"{name}_norm")(x), None
 
     return encoder
+
+
+def grid_transformer(size="small", depth=2, stages=4, dropout=0.1, name="grid"):
+    """The network of `conv`, and blocks of a Transformer over the places of what it gives.
+
+    Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", section 3.1, "Hybrid Architecture":
+    every place can learn of all others before anything is asked of it.
+
+    Args:
+        size, stages: As in `conv`; the blocks are as wide as its last stage.
+        depth: Number of blocks, of 4 heads.
+        dropout: Rate in the blocks.
+        name: Prefix of the layers' names.
+
+    Returns:
+        A function as that of `conv`.
+
+    Example:
+
+    ```python
+    import keras
+    import mmkeras as mm
+
+    sequence, mask = mm.grid_transformer("tiny")(keras.Input((64, 64, 3)))   # (None, 16, 128), None
+    ```
+    """
+    network = conv(size, stages, f"{name}_conv")
+
+    def encoder(image):
+        x, mask = network(image)
+        x = LearnedPositions(x.shape[1], name=f"{name}_positions")(x)
+        for i in range(depth):
+            x = TransformerBlock(4, dropout=dropout, name=f"{name}_block{i}")(x)
+        return LayerNorm(name=f"{name}_norm")(x), mask
+
+    return encoder
+
+
+def once(encoder, name="once"):
+    """An encoder that in training sees equal pictures that follow each other once.
+
+    For several questions about one picture, with `dataset(..., shuffle="image")`, which lets them
+    follow each other: the result is the same (but of dropout and batch normalization, which count
+    such a picture once), the time that of one picture.
+
+    Args:
+        encoder: A function from an image to `(sequence, mask)`.
+        name: Prefix of the layers' names.
+
+    Returns:
+        A function as `encoder`.
+
+    Example:
+
+    ```python
+    import mmkeras as mm
+
+    train, _, _ = mm.read("sort_of_clevr", train=100)  # 20 questions about each picture
+    words = mm.train_tokenizer(train["question"])
+    answers = mm.most_common(train["answer"])
+    encoder = mm.once(mm.conv("tiny"))
+    model = mm.visual_question_answering(words, answers, 75, encoder, size="tiny")
+    model.fit(mm.dataset(train, model.preprocessor, 640, shuffle="image"))
+    ```
+    """
+
+    def encode(image):
+        firsts, runs = FirstOfRuns(name=f"{name}_firsts")(image)
+        sequence, mask = encoder(firsts)
+        sequence = RowsOfRuns(name=f"{name}_rows")(sequence, runs)
+        return sequence, None if mask is None else RowsOfRuns(name=f"{name}_mask")(mask, runs)
+
+    return encode

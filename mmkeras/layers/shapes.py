@@ -35,3 +35,40 @@ class FirstPlaces(keras.layers.Layer):
 
     def compute_output_shape(self, sequence_shape, padding_mask_shape):
         return (sequence_shape[0], padding_mask_shape[1], sequence_shape[2])
+
+
+@keras.saving.register_keras_serializable("mmkeras")
+class FirstOfRuns(keras.layers.Layer):
+    """In training, of equal rows that follow each other only the first, see `RowsOfRuns`.
+
+    Shapes: `(batch, ...)` -> `(runs, ...)`, and the run of each row, `(batch,)`.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_jit = False  # how many runs there are depends on the values
+
+    def call(self, x, training=False):
+        rows = ops.shape(x)[0]
+        if not training:
+            return x, ops.arange(rows, dtype="int32")
+        flat = ops.reshape(x, (rows, -1))
+        starts = ops.any(ops.not_equal(flat[1:], flat[:-1]), axis=1)
+        starts = ops.concatenate([ops.ones((ops.minimum(rows, 1),), "bool"), starts])
+        (firsts,) = ops.nonzero(starts)
+        return ops.take(x, firsts, axis=0), ops.cumsum(ops.cast(starts, "int32")) - 1
+
+    def compute_output_spec(self, x, training=False):
+        runs = keras.KerasTensor((x.shape[0],), "int32")
+        return keras.KerasTensor((None, *x.shape[1:]), x.dtype), runs
+
+
+@keras.saving.register_keras_serializable("mmkeras")
+class RowsOfRuns(keras.layers.Layer):
+    """What is known of each run -> the same of each row: `(runs, ...)` -> `(batch, ...)`."""
+
+    def call(self, x, runs):
+        return ops.take(x, runs, axis=0)
+
+    def compute_output_shape(self, x_shape, runs_shape):
+        return (runs_shape[0], *x_shape[1:])

@@ -741,3 +741,32 @@ class TestTranscripts:
         with pytest.warns(UserWarning, match="skipped 1"):
             batches = self.make(["ab", text], [9, seconds], on_error="skip")
         assert len(next(iter(batches))[1]["said"]) == 1
+
+
+GROUPED = {"letters": list("aabbbcdd"), "number": [np.full(1, i, "float32") for i in range(8)]}
+
+
+class TestShuffledByColumn:
+    def order(self, seed=0, epochs=1, batch_size=3):
+        fields = Preprocessor(
+            {"letters": Text(train_tokenizer(["a b c d"])), "number": Features((1,))}, {}
+        )
+        data = dataset(GROUPED, fields, batch_size, shuffle="letters", seed=seed)
+        batches = [[int(x) for batch in data for x in batch["number"][:, 0]] for _ in range(epochs)]
+        return batches if epochs > 1 else batches[0]
+
+    def test_equal_ones_follow_each_other(self):
+        order = self.order()
+        assert sorted(order) == list(range(8))
+        letters = "".join(GROUPED["letters"][i] for i in order)
+        assert all(run in letters for run in ("aa", "bbb", "c", "dd"))
+
+    def test_every_epoch_has_another_order_and_the_seed_decides(self):
+        orders = self.order(epochs=4)
+        assert len({tuple(order) for order in orders}) > 1
+        assert orders == self.order(epochs=4)
+
+    def test_a_column_that_is_not_there(self):
+        fields = Preprocessor({"number": Features((1,))}, {})
+        with pytest.raises(ValueError, match=r"`shuffle` should be .*'number'.*shuffle='colour'"):
+            dataset(GROUPED, fields, 2, shuffle="colour")
