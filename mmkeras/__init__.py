@@ -26,6 +26,7 @@ _HOMES = {
         "dataset",
         "folds",
         "hold_out",
+        "mix",
         "read",
         "read_an4",
         "read_clevr",

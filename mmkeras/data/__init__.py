@@ -10,6 +10,7 @@ from mmkeras.data.labelled import (
     read_trec,
 )
 from mmkeras.data.manifest import read_manifest
+from mmkeras.data.mixing import mix
 from mmkeras.data.questions import read_clevr, read_daquar, read_easy_vqa, read_nlvr
 from mmkeras.data.readers import read, read_coco, read_flickr
 from mmkeras.data.sharding import write_shards
@@ -32,6 +33,7 @@ __all__ = [
     "dataset",
     "folds",
     "hold_out",
+    "mix",
     "read",
     "read_an4",
     "read_clevr",

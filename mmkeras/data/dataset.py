@@ -39,7 +39,7 @@ def dataset(
     Args:
         records: dict of equally long lists by name. An image is a path, `archive.zip/member.jpg`
             or the `bytes` of a file; a text is a string or, for several, a list of strings (two
-            such lists in one record are taken in pairs). Also what `read_shards` gives.
+            such lists in one record are taken in pairs). Also what `read_shards` and `mix` give.
         preprocessor: the `Preprocessor` of the model. Its targets are given when the records hold
             them.
         batch_size: examples per batch, over all replicas.
@@ -87,6 +87,7 @@ def dataset(
     ```
     """
     problems = Problems(on_error)
+    mixture = getattr(records, "mixture", None)
     fields = _wanted(records, preprocessor)
     columns = _columns(records, fields)
     augment = augment or {}
@@ -97,6 +98,11 @@ def dataset(
         raise ValueError(
             f"`shuffle` should be True, False or a column, of {allowed}. "
             f"Received: shuffle={shuffle!r}"
+        )
+    if mixture and (batch_seconds is not None or isinstance(shuffle, str)):
+        raise ValueError(
+            "`batch_seconds` should be None, and `shuffle` True or False, for records that are "
+            f"mixed. Received: batch_seconds={batch_seconds}, shuffle={shuffle!r}"
         )
     preprocessor.build()
 
@@ -110,6 +116,7 @@ def dataset(
             rows, texts = _keep(np.isin(rows, good), rows, texts)
         problems.warn("`records`")
         count = len(rows)
+        draws = mixture and mixture.of(rows)
         steps = _count_steps(count, batch_size, drop_remainder and batch_seconds is None)
         if batch_seconds is not None:
             lasting = np.max([column[rows] for column in seconds.values()], axis=0)
@@ -130,7 +137,10 @@ def dataset(
         if batch_seconds is not None:
             return make_buckets(epoch, step)
         order = tf.range(count if groups is None else groups.nrows(), dtype=tf.int64)
-        if shuffle:
+        if mixture:
+            draw = functools.partial(draws.epoch, seed=seed, shuffle=shuffle)
+            order = tf.ensure_shape(tf.numpy_function(draw, [epoch], tf.int64), [count])
+        elif shuffle:
             order = tf.random.experimental.stateless_shuffle(order, tf.stack([seed, epoch]))
         if groups is not None:
             order = tf.gather(groups, order).values
@@ -199,6 +209,7 @@ def dataset(
         seed=seed,
         drop_remainder=drop_remainder,
         batch_seconds=batch_seconds,
+        **({"weights": mixture.weights} if mixture else {}),
     )
     return batches
 

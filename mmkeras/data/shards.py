@@ -48,7 +48,7 @@ def read_shards(path, verify=False):
     index = _read_index(path)
     with futures.ThreadPoolExecutor() as pool:
         parts = list(pool.map(lambda entry: _read_part(path, entry, verify), index["shards"]))
-    shards = Shards(path, index["shards"], parts)
+    shards = Shards(list(zip(index["shards"], parts, [path] * len(parts), strict=True)))
     kinds = {}
     for part in parts:
         for name, column in part["columns"].items():
@@ -64,6 +64,9 @@ def read_shards(path, verify=False):
 class Shards:
     """Where the records of some shards are.
 
+    Args:
+        parts: of each shard what the index of all says, its own index, and the directory.
+
     Attributes:
         files: the path of each shard.
         starts: the number of the first record of each, and of the one that would come last.
@@ -71,8 +74,11 @@ class Shards:
         made_of: what tells these shards from others.
     """
 
-    def __init__(self, path, entries, parts):
-        self.files = [join(path, entry["file"]) for entry in entries]
+    def __init__(self, parts):
+        self.parts = parts
+        self.files = [join(path, entry["file"]) for entry, _, path in parts]
+        self.made_of = [entry["sha256"] for entry, _, _ in parts]
+        parts = [part for _, part, _ in parts]
         self.starts = np.cumsum([0, *(len(part["sizes"]) for part in parts)])
         self.sizes = np.array([size for part in parts for size in part["sizes"]], np.int64)
         self.checksums = [checksum for part in parts for checksum in part["checksums"]]
@@ -80,7 +86,6 @@ class Shards:
             [np.zeros(0, np.int64), *(offsets(part["sizes"])[:-1] for part in parts)]
         )
         self.columns = [part["columns"] for part in parts]
-        self.made_of = [entry["sha256"] for entry in entries]
         self._places = None
 
     def described(self, name, row):
@@ -128,37 +133,38 @@ class ShardColumn:
     """One column of bytes or arrays, which are read when they are asked for.
 
     Attributes:
+        shards, name: where it is.
         made_of: what tells this column from others, for `identity()` of a data set.
     """
 
     def __init__(self, shards, name):
-        self._shards = shards
-        self._name = name
+        self.shards = shards
+        self.name = name
         self.made_of = [*shards.made_of, name]
 
     def __len__(self):
-        return int(self._shards.starts[-1])
+        return int(self.shards.starts[-1])
 
     def __getitem__(self, row):
         if isinstance(row, slice):
             return [self[each] for each in range(*row.indices(len(self)))]
         row = self._checked(row)
-        kind = self._shards.described(self._name, row)
+        kind = self.shards.described(self.name, row)
         if kind is None:
             return None
-        features = tf.train.Example.FromString(self._shards.read(row)).features.feature
-        (value,) = features[self._name].bytes_list.value
+        features = tf.train.Example.FromString(self.shards.read(row)).features.feature
+        (value,) = features[self.name].bytes_list.value
         return np.frombuffer(value, kind[0]).reshape(kind[1:]) if kind else value
 
     def glance(self, row):
         """What kind of value there is, told by an empty one, which is not read; or None."""
-        kind = self._shards.described(self._name, self._checked(row))
+        kind = self.shards.described(self.name, self._checked(row))
         return kind and np.zeros(0, kind[0]) if kind != 0 else b"..."
 
     def look_up(self, row):
         """The bytes of a record, in the graph; none where they lack."""
-        features = {self._name: tf.io.FixedLenFeature([], tf.string, "")}
-        return tf.io.parse_single_example(self._shards.look_up(row), features)[self._name]
+        features = {self.name: tf.io.FixedLenFeature([], tf.string, "")}
+        return tf.io.parse_single_example(self.shards.look_up(row), features)[self.name]
 
     def _checked(self, row):
         row = int(row)
