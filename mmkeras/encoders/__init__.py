@@ -1,7 +1,8 @@
 """Encoders: functions from Keras tensors to (sequence, mask)."""
 
 from mmkeras.encoders.audio import AudioEncoder, conformer, conv_lstm, conv_transformer
-from mmkeras.encoders.image import check_size, conv, conv_rows, grid_transformer, once, patch
+from mmkeras.encoders.image import check_size, conv, conv_rows, grid_transformer, patch
+from mmkeras.encoders.once import once
 from mmkeras.encoders.pretrained import pretrained
 from mmkeras.encoders.pretrained_text import HubIds, pretrained_text
 from mmkeras.encoders.text import TEXT_ENCODERS, text_bag, text_rnn, text_transformer

@@ -2,13 +2,7 @@
 
 import keras
 
-from mmkeras.layers import (
-    FirstOfRuns,
-    FlattenGrid,
-    LearnedPositions,
-    RowsOfRuns,
-    TransformerBlock,
-)
+from mmkeras.layers import FlattenGrid, LearnedPositions, TransformerBlock
 from mmkeras.layers.linear import LayerNorm
 
 CONV_SIZES = {"tiny": (16, 1), "small": (32, 2), "base": (64, 2)}
@@ -180,40 +174,3 @@ def grid_transformer(size="small", depth=2, stages=4, dropout=0.1, name="grid"):
         return LayerNorm(name=f"{name}_norm")(x), mask
 
     return encoder
-
-
-def once(encoder, name="once"):
-    """An encoder that in training sees equal pictures that follow each other once.
-
-    For several questions about one picture, with `dataset(..., shuffle="image")`, which lets them
-    follow each other: the result is the same (but of dropout and batch normalization, which count
-    such a picture once), the time that of one picture.
-
-    Args:
-        encoder: A function from an image to `(sequence, mask)`.
-        name: Prefix of the layers' names.
-
-    Returns:
-        A function as `encoder`.
-
-    Example:
-
-    ```python
-    import mmkeras as mm
-
-    train, _, _ = mm.read("sort_of_clevr", train=100)  # 20 questions about each picture
-    words = mm.train_tokenizer(train["question"])
-    answers = mm.most_common(train["answer"])
-    encoder = mm.once(mm.conv("tiny"))
-    model = mm.visual_question_answering(words, answers, 75, encoder, size="tiny")
-    model.fit(mm.dataset(train, model.preprocessor, 640, shuffle="image"))
-    ```
-    """
-
-    def encode(image):
-        firsts, runs = FirstOfRuns(name=f"{name}_firsts")(image)
-        sequence, mask = encoder(firsts)
-        sequence = RowsOfRuns(name=f"{name}_rows")(sequence, runs)
-        return sequence, None if mask is None else RowsOfRuns(name=f"{name}_mask")(mask, runs)
-
-    return encode

@@ -6,7 +6,7 @@ from mmkeras.layers.linear import LayerNorm, Linear
 from mmkeras.layers.pooling import AttentionPooling, masked_mean
 from mmkeras.layers.position import LearnedPositions
 from mmkeras.layers.recurrent import LSTM
-from mmkeras.layers.shapes import FirstOfRuns, FirstPlaces, FlattenGrid, RowsOfRuns
+from mmkeras.layers.shapes import FirstPlaces, FlattenGrid, Rows, Runs
 from mmkeras.layers.spec_augment import SpecAugment
 from mmkeras.layers.transformer import FeedForward, TransformerBlock
 
@@ -17,14 +17,14 @@ __all__ = [
     "AttentionPooling",
     "EmbeddingPair",
     "FeedForward",
-    "FirstOfRuns",
     "FirstPlaces",
     "FlattenGrid",
     "JointEmbedding",
     "LayerNorm",
     "LearnedPositions",
     "Linear",
-    "RowsOfRuns",
+    "Rows",
+    "Runs",
     "Similarity",
     "SpecAugment",
     "TransformerBlock",

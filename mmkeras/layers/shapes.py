@@ -38,10 +38,11 @@ class FirstPlaces(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("mmkeras")
-class FirstOfRuns(keras.layers.Layer):
-    """In training, of equal rows that follow each other only the first, see `RowsOfRuns`.
+class Runs(keras.layers.Layer):
+    """In training, which rows are equal to the one before; else each is a run of its own.
 
-    Shapes: `(batch, ...)` -> `(runs, ...)`, and the run of each row, `(batch,)`.
+    Shapes: `(batch, ...)` -> the first row of each run, `(runs,)`, and the run of each row,
+    `(batch,)`: places for `Rows`.
     """
 
     def __init__(self, **kwargs):
@@ -51,24 +52,23 @@ class FirstOfRuns(keras.layers.Layer):
     def call(self, x, training=False):
         rows = ops.shape(x)[0]
         if not training:
-            return x, ops.arange(rows, dtype="int32")
+            return ops.arange(rows, dtype="int32"), ops.arange(rows, dtype="int32")
         flat = ops.reshape(x, (rows, -1))
         starts = ops.any(ops.not_equal(flat[1:], flat[:-1]), axis=1)
         starts = ops.concatenate([ops.ones((ops.minimum(rows, 1),), "bool"), starts])
         (firsts,) = ops.nonzero(starts)
-        return ops.take(x, firsts, axis=0), ops.cumsum(ops.cast(starts, "int32")) - 1
+        return ops.cast(firsts, "int32"), ops.cumsum(ops.cast(starts, "int32")) - 1
 
     def compute_output_spec(self, x, training=False):
-        runs = keras.KerasTensor((x.shape[0],), "int32")
-        return keras.KerasTensor((None, *x.shape[1:]), x.dtype), runs
+        return keras.KerasTensor((None,), "int32"), keras.KerasTensor((x.shape[0],), "int32")
 
 
 @keras.saving.register_keras_serializable("mmkeras")
-class RowsOfRuns(keras.layers.Layer):
-    """What is known of each run -> the same of each row: `(runs, ...)` -> `(batch, ...)`."""
+class Rows(keras.layers.Layer):
+    """The rows at some places: `(rows, ...)`, `(places,)` -> `(places, ...)`."""
 
-    def call(self, x, runs):
-        return ops.take(x, runs, axis=0)
+    def call(self, x, places):
+        return ops.take(x, places, axis=0)
 
-    def compute_output_shape(self, x_shape, runs_shape):
-        return (runs_shape[0], *x_shape[1:])
+    def compute_output_shape(self, x_shape, places_shape):
+        return (places_shape[0], *x_shape[1:])

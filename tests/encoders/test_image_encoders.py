@@ -82,3 +82,16 @@ class TestOnce:
         model.save(tmp_path / "model.keras")
         loaded = keras.models.load_model(tmp_path / "model.keras")
         assert loaded.infer(asked) == model.infer(asked)
+
+    def test_recordings(self):
+        frames, mask = keras.Input((None, 40)), keras.Input((None,), dtype="bool")
+        encoder = mm.conv_lstm("nano", dropout=0.0, spec_augment=False)
+        sequence, seen = mm.once(encoder)(frames, mask)
+        model = keras.Model([frames, mask], [sequence, seen])
+        x = np.random.default_rng(0).normal(size=(2, 40, 40)).astype("float32")[[0, 0, 1]]
+        there = np.arange(40) < np.array([[40], [40], [20]])
+        for training in (True, False):
+            found, visible = model([x, there], training=training)
+            plain, expected = encoder(x, there)
+            np.testing.assert_allclose(found, plain, atol=1e-5)
+            np.testing.assert_array_equal(visible, expected)
