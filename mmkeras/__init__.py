@@ -36,6 +36,7 @@ _HOMES = {
         "read_easy_vqa",
         "read_flickr",
         "read_fsdd",
+        "read_huggingface",
         "read_image_folder",
         "read_kaldi",
         "read_labelled_text",

@@ -2,6 +2,7 @@
 
 from mmkeras.data.dataset import dataset
 from mmkeras.data.holding_out import folds, hold_out
+from mmkeras.data.hub import read_huggingface
 from mmkeras.data.labelled import (
     read_image_folder,
     read_labelled_text,
@@ -43,6 +44,7 @@ __all__ = [
     "read_easy_vqa",
     "read_flickr",
     "read_fsdd",
+    "read_huggingface",
     "read_image_folder",
     "read_kaldi",
     "read_labelled_text",
