@@ -179,7 +179,8 @@ def _typed(values, dtype):
     if wrong := set(map(type, values)) - allowed:
         value = next(value for value in values if type(value) in wrong)
         raise TypeError(f"JSON Value: {_short(value)} is not of expected type: {dtype.name}")
-    array = np.array(values, dtype.as_numpy_dtype)
+    with np.errstate(over="ignore"):
+        array = np.array(values, dtype.as_numpy_dtype)
     if dtype.is_floating and not np.isfinite(array).all():
         for value, became in zip(values, array.tolist(), strict=True):
             if np.isinf(became) and abs(value) != np.inf:

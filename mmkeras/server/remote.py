@@ -16,6 +16,20 @@ from tensorflow_serving.apis import (
 from mmkeras.server.refusal import Refusal
 
 METADATA = "signature_def"
+# Where a `TensorProto` keeps values one by one, as TensorFlow Serving sends them and clients read.
+FIELDS = {
+    "object": "string_val",
+    "float32": "float_val",
+    "float64": "double_val",
+    "int8": "int_val",
+    "int16": "int_val",
+    "int32": "int_val",
+    "uint8": "int_val",
+    "int64": "int64_val",
+    "uint32": "uint32_val",
+    "uint64": "uint64_val",
+    "bool": "bool_val",
+}
 
 
 def grpc_server(service):
@@ -77,7 +91,7 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
             response = predict_pb2.PredictResponse()
             _describe(response.model_spec, version, spec.signature_name or "serving_default")
             for name in wanted:
-                response.outputs[name].CopyFrom(tf.make_tensor_proto(answers[name]))
+                _fill(response.outputs[name], answers[name])
             return response
 
     @_method
@@ -155,6 +169,16 @@ def _array(name, proto, specs, most):
         return tf.make_ndarray(proto)
     except (TypeError, ValueError) as error:
         raise Refusal("INVALID_ARGUMENT", f"Input {name!r} is malformed: {error}") from None
+
+
+def _fill(proto, array):
+    field = FIELDS.get(array.dtype.name)
+    if field is None:
+        proto.CopyFrom(tf.make_tensor_proto(array))
+        return
+    proto.dtype = tf.dtypes.as_dtype(array.dtype).as_datatype_enum
+    proto.tensor_shape.CopyFrom(tf.TensorShape(array.shape).as_proto())
+    getattr(proto, field).extend(array.ravel().tolist())
 
 
 def _no_examples(verb):
