@@ -43,8 +43,8 @@ def dataset(
         preprocessor: the `Preprocessor` of the model. Its targets are given when the records hold
             them.
         batch_size: examples per batch, over all replicas.
-        shuffle: whether to shuffle, differently in each epoch; or the name of a column, such as
-            `"image"`: examples that are equal in it are shuffled as one and follow each other, see
+        shuffle: whether to shuffle, differently in each epoch; or the name of a column of the
+            records, such as `"image"`: examples that are equal in it are shuffled as one and follow each other, see
             `once`.
         seed: a whole number.
         augment: dict of `function(tensor, seed) -> tensor` by name of an image or array input, for
@@ -93,8 +93,8 @@ def dataset(
     augment = augment or {}
     _check_files(columns, fields)
     _check_arguments(batch_size, seed, augment, preprocessor, batch_seconds)
-    if isinstance(shuffle, str) and (shuffle not in columns or batch_seconds is not None):
-        allowed = [] if batch_seconds is not None else list(columns)
+    if isinstance(shuffle, str) and (shuffle not in records or batch_seconds is not None):
+        allowed = [] if batch_seconds is not None else list(records)
         raise ValueError(
             f"`shuffle` should be True, False or a column, of {allowed}. "
             f"Received: shuffle={shuffle!r}"
@@ -122,7 +122,7 @@ def dataset(
             lasting = np.max([column[rows] for column in seconds.values()], axis=0)
             buckets = _buckets(lasting, batch_size, batch_seconds)
             steps = len(_plan(buckets, drop_remainder)[1])
-        groups = _groups(columns, shuffle, rows) if isinstance(shuffle, str) else None
+        groups = _groups(records, shuffle, rows) if isinstance(shuffle, str) else None
         rows = tf.constant(rows)
         texts = {name: _as_tensor(name, fields[name], column) for name, column in texts.items()}
 
@@ -387,9 +387,9 @@ def _count_steps(count, batch_size, drop_remainder):
     return count // batch_size if drop_remainder else -(-count // batch_size)
 
 
-def _groups(columns, name, rows):
+def _groups(records, name, rows):
     """Which examples are equal in a column: their positions, ragged, a row for each value."""
-    column, numbers = columns[name], {}
+    column, numbers = records[name], {}
     try:
         of_record = [numbers.setdefault(column[row], len(numbers)) for row in rows]
     except TypeError:
