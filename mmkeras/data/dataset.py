@@ -44,8 +44,8 @@ def dataset(
             them.
         batch_size: examples per batch, over all replicas.
         shuffle: whether to shuffle, differently in each epoch; or the name of a column of the
-            records, such as `"image"`: examples that are equal in it are shuffled as one and follow each other, see
-            `once`.
+            records, such as `"image"`: examples that are equal in it are shuffled as one and follow
+            each other, see `once`.
         seed: a whole number.
         augment: dict of `function(tensor, seed) -> tensor` by name of an image or array input, for
             one example, such as `image_augmentation()`; `seed` is a pair of int64. The tensor is
