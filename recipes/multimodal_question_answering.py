@@ -34,9 +34,13 @@ def main():
         seed=args.seed,
     )
     words = mm.train_tokenizer(train["question"], "word")
+    # All questions about a room share the encoding of its picture and its sound.
     room = {
-        "image": mm.Image(64, optional=True),
-        "audio": mm.Audio(args.sample_rate, bands=40, optional=True),
+        "image": (mm.Image(64, optional=True), mm.once(mm.conv("tiny"), "image_once")),
+        "audio": (
+            mm.Audio(args.sample_rate, bands=40, optional=True),
+            mm.once(mm.conv_lstm("nano", dropout=args.dropout), "audio_once"),
+        ),
         "readings": mm.Features((len(train["readings"][0]),), optional=True),
     }
     model = mm.multimodal_question_answering(
@@ -85,7 +89,7 @@ def arguments():
     add("--held-out", type=int, default=500, help="rooms to validate on, and as many to test on")
     add("--questions", type=int, default=8, help="about each of them")
     add("--sample-rate", type=int, default=8000)
-    add("--fusion", default="early", help="see docs/fusion.md")
+    add("--fusion", default="cross_attention", help="see docs/fusion.md")
     add("--size", default="tiny", choices=["tiny", "small", "base"])
     add("--modality-dropout", type=float, default=0.1)
     add("--dropout", type=float, default=0.1)
@@ -97,7 +101,7 @@ def arguments():
 
 
 def fit(args, model, train, valid):
-    data = mm.dataset(train, model.preprocessor, args.batch_size, shuffle=True, seed=args.seed)
+    data = mm.dataset(train, model.preprocessor, args.batch_size, shuffle="image", seed=args.seed)
     steps = args.epochs * len(data)
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps, warmup_target=args.learning_rate, warmup_steps=steps // 20
