@@ -300,11 +300,11 @@ def _labels(words):
 
 
 def _log_to_stderr():
+    log = logging.getLogger("mmkeras")
+    log.setLevel(logging.INFO)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    log = logging.getLogger("mmkeras")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    log.handlers = [handler]
 
 
 def _load(path):

@@ -227,7 +227,12 @@ async def _readyz(request):
 
 
 def _refused(request, refusal):
-    headers = {"www-authenticate": "Bearer"} if refusal.http_status == 401 else None
+    headers = {}
+    if refusal.http_status == 401:
+        headers = {"www-authenticate": "Bearer"}
+    elif refusal.http_status in (408, 413):
+        # The rest of the body is not waited for.
+        headers = {"connection": "close"}
     return JSONResponse({"error": str(refusal)}, refusal.http_status, headers)
 
 
