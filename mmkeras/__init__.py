@@ -22,6 +22,7 @@ _HOMES = {
         "text_classification",
         "visual_question_answering",
     ),
+    "client": ("AsyncClient", "Client"),
     "data": (
         "dataset",
         "folds",
@@ -125,6 +126,7 @@ _HOMES = {
         "TokenCrossentropy",
         "Triplet",
     ),
+    "schedules": ("Noam", "OneCycle", "WarmupCosine", "draw_schedules"),
     "metrics": (
         "Bleu",
         "CaptionReward",
@@ -180,7 +182,16 @@ _HOMES = {
     "serving": ("Export", "export", "verify"),
     "streaming": ("Stream",),
     "task": ("Task", "load_model"),
-    "training": ("Resume", "StopOnNaN", "precompute", "self_critical", "split_frozen"),
+    "training": (
+        "Resume",
+        "RunLog",
+        "StopOnNaN",
+        "format_runs",
+        "precompute",
+        "read_runs",
+        "self_critical",
+        "split_frozen",
+    ),
     "word_vectors": (
         "count_tokens",
         "glove",
@@ -200,8 +211,10 @@ startup.prepare()
 def __getattr__(name):
     if name not in _HOME:
         raise AttributeError(f"module 'mmkeras' has no attribute {name!r}")
-    startup.start()
-    value = getattr(importlib.import_module(f"mmkeras.{_HOME[name]}"), name)
+    home = f"mmkeras.{_HOME[name]}"
+    if not home.startswith(startup.LIGHT):
+        startup.start()
+    value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value
 

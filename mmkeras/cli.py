@@ -72,6 +72,15 @@ def _parser():
     inspect.add_argument("model", help="a .keras file or an export")
     inspect.set_defaults(run=_inspect)
 
+    runs = commands.add_parser(
+        "runs",
+        help="list and compare trainings",
+        description="List the trainings that `RunLog` has written. Of several that are named, it "
+        "is also told what differs in their configurations. A + behind a commit: with changes.",
+    )
+    runs.add_argument("paths", nargs="*", default=["runs"], help="directories; by default runs")
+    runs.set_defaults(run=_runs)
+
     serve = commands.add_parser(
         "serve",
         help="serve exports as TF Serving does",
@@ -234,6 +243,12 @@ def _inspect(args, rest):
         rows = list(_describe(model))
     for name, value in rows:
         print(f"{name}: {value}")
+    return 0
+
+
+def _runs(args, rest):
+    _refuse(rest)
+    print(mmkeras.format_runs(mmkeras.read_runs(*args.paths), differences=len(args.paths) > 1))
     return 0
 
 
