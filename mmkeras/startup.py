@@ -30,7 +30,13 @@ NEEDLESS = (
     r"You are using a softmax over axis -1 of a tensor of shape \(\w+, \w+, (\w+, )*1\)",
 )
 
-LIGHT = ("mmkeras.__main__", "mmkeras.cli", "mmkeras.metrics", "mmkeras.startup")
+LIGHT = (
+    "mmkeras.__main__",
+    "mmkeras.cli",
+    "mmkeras.client",
+    "mmkeras.metrics",
+    "mmkeras.startup",
+)
 
 
 def prepare():

@@ -131,6 +131,9 @@ def _array(value, name, spec):
     values = []
     try:
         _flatten(value, shape, 0, values)
+        if 0 in shape and spec.shape.rank:
+            # Lists cannot tell what stands behind an axis without places: the signature does.
+            shape += [size or 0 for size in spec.shape[len(shape) :]]
         return _typed(values, spec.dtype).reshape(shape)
     except (TypeError, ValueError, OverflowError, binascii.Error) as error:
         raise _bad(f"Input {name!r}: {error}") from None

@@ -1,5 +1,6 @@
 """Bundles that tell what they were asked, made in no time, and servers of them."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -52,6 +53,55 @@ class Echo(tf.Module):
     def upper(self, raw):
         return {"upper": tf.strings.upper(raw["text"], encoding="utf-8")}
 
+    @tf.function(
+        input_signature=[{"sample_rate": tf.TensorSpec([None], tf.int32, name="sample_rate")}]
+    )
+    def stream_init(self, raw):
+        rows = tf.size(raw["sample_rate"])
+        return {
+            "heard": tf.zeros([rows, 0, 2]),
+            "loudest": tf.fill([rows], -np.inf),
+            "sample_rate": tf.fill([rows], 4),
+        }
+
+    @tf.function(
+        input_signature=[
+            {
+                "samples": tf.TensorSpec([None, None], tf.float32, name="samples"),
+                "heard": tf.TensorSpec([None, None, 2], tf.float32, name="heard"),
+                "loudest": tf.TensorSpec([None], tf.float32, name="loudest"),
+                "sample_rate": tf.TensorSpec([None], tf.int32, name="sample_rate"),
+            }
+        ]
+    )
+    def stream_step(self, raw):
+        more = tf.stack([raw["samples"], raw["samples"] / 3], axis=-1)
+        heard = tf.concat([raw["heard"], more], axis=1)
+        loudest = tf.maximum(raw["loudest"], tf.reduce_max(raw["samples"], axis=1))
+        text = tf.strings.as_string(tf.reduce_sum(heard, axis=[1, 2]))
+        return {
+            "text": text,
+            "text_stable": text,
+            "heard": heard,
+            "loudest": loudest,
+            "sample_rate": tf.identity(raw["sample_rate"]),
+        }
+
+    @tf.function(
+        input_signature=[
+            {
+                "heard": tf.TensorSpec([None, None, 2], tf.float32, name="heard"),
+                "loudest": tf.TensorSpec([None], tf.float32, name="loudest"),
+                "sample_rate": tf.TensorSpec([None], tf.int32, name="sample_rate"),
+            }
+        ]
+    )
+    def stream_end(self, raw):
+        return {
+            "text": tf.strings.as_string(tf.reduce_sum(raw["heard"], axis=[1, 2])),
+            "score": tf.identity(raw["loudest"]),
+        }
+
 
 @pytest.fixture(scope="session")
 def write_echo():
@@ -65,6 +115,9 @@ def write_echo():
             "root": echo.root,
             "next": echo.next,
             "upper": echo.upper,
+            "stream_init": echo.stream_init,
+            "stream_step": echo.stream_step,
+            "stream_end": echo.stream_end,
         }
         tf.saved_model.save(echo, str(path), signatures)
         raw = {"x": tf.constant([[1.0, 2.0]]), "data_bytes": tf.constant([b"\xff\x00"])}
