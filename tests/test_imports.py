@@ -36,6 +36,7 @@ ALLOWED = {
     "streaming": set(),
     "serving": {"streaming", "version"},
     "server": {"serving"},
+    "client": set(),
     "cli": {"startup", "version"},
     "__main__": {"cli"},
 }
