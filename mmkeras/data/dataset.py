@@ -64,8 +64,9 @@ def dataset(
         name, or `x` where the records hold no targets. It has attributes of its own: `epoch`,
         the number of the epoch that the next iterator gives (0 at first, one more with every
         iterator that is read from; assign to it before `fit` to resume); `from_step(step)`, a data
-        set of the same epochs without their first batches, which are not read; `identity()`, a
-        dict that says what it was made of; and `skipped`, a list of strings that say what was left
+        set of the same epochs without their first batches, which are not read; `records_of(epoch,
+        step)`, an array of the numbers of the records that a batch is of; `identity()`, a dict that
+        says what it was made of; and `skipped`, a list of strings that say what was left
         out and why. Under a strategy `fit` reads one batch before its first epoch, so that its
         epochs are numbered from 1, in every run.
 
@@ -132,31 +133,33 @@ def dataset(
         return np.int64(epoch)
 
     @_as_is
-    def make_epoch(step):
-        epoch = tf.ensure_shape(tf.numpy_function(start_epoch, [], tf.int64), [])
-        if batch_seconds is not None:
-            return make_buckets(epoch, step)
+    def make_order(epoch):
         order = tf.range(count if groups is None else groups.nrows(), dtype=tf.int64)
         if mixture:
             draw = functools.partial(draws.epoch, seed=seed, shuffle=shuffle)
             order = tf.ensure_shape(tf.numpy_function(draw, [epoch], tf.int64), [count])
         elif shuffle:
             order = tf.random.experimental.stateless_shuffle(order, tf.stack([seed, epoch]))
-        if groups is not None:
-            order = tf.gather(groups, order).values
-        order = order[step * batch_size :]
+        return order if groups is None else tf.gather(groups, order).values
+
+    def draw_buckets(epoch):
+        return _plan(buckets, drop_remainder, (seed, int(epoch)) if shuffle else None)
+
+    @_as_is
+    def make_epoch(step):
+        epoch = tf.ensure_shape(tf.numpy_function(start_epoch, [], tf.int64), [])
+        if batch_seconds is not None:
+            return make_buckets(epoch, step)
+        order = make_order(epoch)[step * batch_size :]
         return _batch(make_examples(order, epoch), batch_size, drop_remainder)
 
     @_as_is
     def make_buckets(epoch, step):
-        def draw(epoch):
-            return _plan(buckets, drop_remainder, (seed, int(epoch)) if shuffle else None)
-
         @_as_is
         def one_batch(start, size):
             return _batch(make_examples(order[start : start + size], epoch), size)
 
-        plan = tf.numpy_function(draw, [epoch], [tf.int64, tf.int64])
+        plan = tf.numpy_function(draw_buckets, [epoch], [tf.int64, tf.int64])
         order, sizes = (tf.ensure_shape(each, [None]) for each in plan)
         cuts = (tf.cumsum(sizes, exclusive=True)[step:], sizes[step:])
         cuts = tf.data.Dataset.from_tensor_slices(cuts)
@@ -197,8 +200,18 @@ def dataset(
         made = made.map(finish, _AUTOTUNE, deterministic=True).prefetch(_AUTOTUNE)
         return made.apply(tf.data.experimental.assert_cardinality(steps - step))
 
+    def records_of(epoch, step):
+        if batch_seconds is None:
+            begin, size = step * batch_size, batch_size
+            order = make_order(tf.constant(epoch, tf.int64)).numpy()
+        else:
+            order, sizes = draw_buckets(epoch)
+            begin, size = sizes[:step].sum(), sizes[step]
+        return rows.numpy()[order[begin : begin + size]]
+
     batches = from_step(0)
     batches.epoch, batches.skipped, batches.from_step = 0, problems.skipped, from_step
+    batches.records_of = records_of
     batches.identity = functools.partial(
         identify,
         columns,

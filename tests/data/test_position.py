@@ -130,3 +130,21 @@ def test_a_function_may_enclose_itself():
         return again(x)
 
     assert fingerprint(again) == fingerprint(again)
+
+
+@pytest.mark.parametrize("options", [{}, {"shuffle": False}, {"drop_remainder": True}])
+def test_the_records_of_a_batch_are_told(options):
+    data = vectors(**options)
+    for epoch in (0, 1):
+        for step, batch in enumerate(data):
+            np.testing.assert_array_equal(batch["vector"][:, 0] // 2, data.records_of(epoch, step))
+
+
+def test_the_records_of_a_batch_of_seconds_are_told():
+    data = sounds()
+    frames = mm.Audio(8000, bands=4).frames
+    for step, batch in enumerate(data):
+        records = data.records_of(0, step)
+        seconds = [mm.Audio(8000).seconds(SOUNDS["audio"][record]) for record in records]
+        lengths = np.sum(batch["audio_mask"], axis=1)
+        np.testing.assert_array_equal(lengths, frames(np.array(seconds)))
