@@ -186,6 +186,7 @@ _HOMES = {
         "Resume",
         "RunLog",
         "StopOnNaN",
+        "check",
         "format_runs",
         "precompute",
         "read_runs",

@@ -1,6 +1,7 @@
 """What training needs beyond `model.fit`."""
 
 from mmkeras.training.callbacks import StopOnNaN
+from mmkeras.training.checking import check
 from mmkeras.training.frozen import precompute, split_frozen
 from mmkeras.training.resume import Resume
 from mmkeras.training.run_log import RunLog
@@ -11,6 +12,7 @@ __all__ = [
     "Resume",
     "RunLog",
     "StopOnNaN",
+    "check",
     "format_runs",
     "precompute",
     "read_runs",
