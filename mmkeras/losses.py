@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from mmkeras import replicas
+
 # Beyond every product of two embeddings.
 FAR = 1e9
 
@@ -157,10 +159,10 @@ class SelfCriticalLoss(keras.losses.Loss):
 class PairLoss(keras.losses.Loss):
     """A loss of pairs of embeddings, both ways. A subclass writes `directed(logits, same)`.
 
-    Every pair of the batch is held against every other. Labels say which belong together: those
-    with the same number do, such as five captions of one photo, and no two of them are taken for
-    a mismatch. A label below 0 says that one of the two is missing: it costs nothing, and is no
-    stranger to any other.
+    Every pair of the batch is held against every other, over all replicas. Labels say which belong
+    together: those with the same number do, such as five captions of one photo, and no two of them
+    are taken for a mismatch. A label below 0 says that one of the two is missing: it costs nothing,
+    and is no stranger to any other.
 
     Attributes:
         temperature, bias: Of the `EmbeddingPair` that it wants.
@@ -172,10 +174,6 @@ class PairLoss(keras.losses.Loss):
     temperature = 0.07
     bias = None
 
-    def gather(self, x):
-        """All replicas' rows; here there is one replica."""
-        return x
-
     def directed(self, logits, same, stranger):
         """Loss per row of `(batch, all)` logits, given which are partners and which are not.
 
@@ -185,8 +183,8 @@ class PairLoss(keras.losses.Loss):
 
     def call(self, labels, pairs):
         pairs = ops.cast(pairs, "float32")
-        labels = ops.reshape(labels, (-1,))
-        all_labels, everyone = self.gather(labels), self.gather(pairs)
+        labels = real_labels(labels)
+        all_labels, everyone = replicas.gather(labels), replicas.gather(pairs)
         there = ops.expand_dims(all_labels >= 0, 0)
         equal = ops.equal(ops.expand_dims(labels, 1), ops.expand_dims(all_labels, 0))
         same, stranger = (ops.logical_and(x, there) for x in (equal, ops.logical_not(equal)))
@@ -195,6 +193,12 @@ class PairLoss(keras.losses.Loss):
             logits = ops.matmul(pairs[:, side], ops.transpose(everyone[:, 1 - side]))
             ways.append(self.directed(ops.where(there, logits, -FAR), same, stranger))
         return ops.where(labels >= 0, sum(ways) / 2, 0.0)
+
+
+def real_labels(labels):
+    """`(batch,)`, with -1 for what only stands in, see `mmkeras.replicas.standing_in`."""
+    labels = ops.reshape(labels, (-1,))
+    return ops.where(replicas.is_real(labels) > 0, labels, -1)
 
 
 @keras.saving.register_keras_serializable("mmkeras")

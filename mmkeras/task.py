@@ -13,9 +13,14 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from mmkeras.steps import Steps
+
+# Other backends have steps of another form.
+_BASES = (Steps, keras.Model) if keras.backend.backend() == "tensorflow" else (keras.Model,)
+
 
 @keras.saving.register_keras_serializable("mmkeras")
-class Task(keras.Model):
+class Task(*_BASES):
     """A Functional `keras.Model` with fields: it fits like any, and answers from raw values.
 
     Made by `mmkeras.assemble` and the builders. Its inputs and outputs are dicts by name; each

@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
+from mmkeras import replicas
 from mmkeras.layers import EmbeddingPair
-from mmkeras.losses import pair_loss
+from mmkeras.losses import FAR, pair_loss, real_labels
 
 
 @keras.saving.register_keras_serializable("mmkeras")
@@ -76,6 +77,8 @@ class Match(keras.layers.Layer):
 class PairRecall(keras.metrics.Mean):
     """How often the nearest of all in the batch belongs to an embedding, both ways.
 
+    A pair of which one is missing is left out.
+
     Shapes: labels `(batch,)` and pairs `(batch, 2, width)`, as a `PairLoss` takes them.
     """
 
@@ -83,7 +86,11 @@ class PairRecall(keras.metrics.Mean):
         super().__init__(name=name, **kwargs)
 
     def update_state(self, labels, pairs, sample_weight=None):
-        products = ops.matmul(pairs[:, 0], ops.transpose(pairs[:, 1]))
-        labels = ops.reshape(labels, (-1,))
-        nearest = [ops.take(labels, ops.argmax(products, axis=axis)) for axis in (0, 1)]
-        super().update_state(ops.cast(ops.equal(ops.stack(nearest), labels), "float32"))
+        pairs = ops.cast(pairs, "float32")
+        labels = real_labels(labels)
+        everyone, all_labels = replicas.gather(pairs), replicas.gather(labels)
+        for side in (0, 1):
+            products = ops.matmul(pairs[:, side], ops.transpose(everyone[:, 1 - side]))
+            nearest = ops.argmax(ops.where(all_labels >= 0, products, -FAR), axis=1)
+            right = ops.equal(ops.take(all_labels, nearest), labels)
+            super().update_state(ops.cast(right, "float32"), ops.cast(labels >= 0, "float32"))
