@@ -115,9 +115,13 @@ class Target:
             outcome.wrong += 1
 
     async def _exchange(self, request):
-        reader, writer = (
-            self._idle.pop() if self._idle else await asyncio.open_connection(*self._place)
-        )
+        # The server closes connections that were idle for long.
+        while self._idle and self._idle[-1][0].at_eof():
+            self._idle.pop()[1].close()
+        if self._idle:
+            reader, writer = self._idle.pop()
+        else:
+            reader, writer = await asyncio.open_connection(*self._place)
         try:
             writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()

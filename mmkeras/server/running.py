@@ -18,6 +18,9 @@ from mmkeras.server.service import Limits, Service
 
 # Seconds between two looks for new versions, as TensorFlow Serving takes them.
 POLL = 1.0
+# Seconds that a connection may be idle: more than proxies keep theirs, which would else ask just
+# when it closes.
+KEEP_ALIVE = 75
 
 
 class Server:
@@ -125,6 +128,7 @@ class Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=int(limits.request_timeout) + 1,
         )
 
