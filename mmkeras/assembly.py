@@ -4,6 +4,7 @@ import keras
 
 from mmkeras.fusion import Presence, fuse
 from mmkeras.preprocessing import Preprocessor
+from mmkeras.schedules import Noam
 from mmkeras.task import Task
 
 
@@ -33,7 +34,7 @@ def assemble(
         fusion: A name in `mmkeras.fusion.FUSIONS`, a layer or a function, see
             `mmkeras.fusion.fuse`. `"concatenate"` joins the sequences along time.
         modality_dropout: Probability that training hides an input of an example.
-        optimizer: What to compile with; None for AdamW at `default_schedule()`.
+        optimizer: What to compile with; None for AdamW, see `default_optimizer`.
         name: Of the model.
 
     Returns:
@@ -132,26 +133,5 @@ def compile_task(task, optimizer=None):
 def default_optimizer(learning_rate=1e-3):
     """AdamW with clipping, warmed up and then falling with the root of the step."""
     return keras.optimizers.AdamW(
-        WarmupThenRoot(learning_rate), weight_decay=0.01, clipnorm=1.0, beta_2=0.98
+        Noam(learning_rate, 400), weight_decay=0.01, clipnorm=1.0, beta_2=0.98
     )
-
-
-@keras.saving.register_keras_serializable("mmkeras")
-class WarmupThenRoot(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises linearly to `peak` over `warmup_steps`, then falls with the inverse root of the step.
-
-    Vaswani et al. 2017, section 5.3. It needs no total number of steps, which a builder cannot
-    know; with one, `keras.optimizers.schedules.CosineDecay` usually ends a little better.
-    """
-
-    def __init__(self, peak, warmup_steps=400):
-        self.peak = peak
-        self.warmup_steps = warmup_steps
-
-    def __call__(self, step):
-        step = keras.ops.cast(step, "float32") + 1.0
-        falling = (self.warmup_steps / step) ** 0.5
-        return self.peak * keras.ops.minimum(step / self.warmup_steps, falling)
-
-    def get_config(self):
-        return {"peak": self.peak, "warmup_steps": self.warmup_steps}

@@ -19,6 +19,7 @@ SERIALIZABLE = (
     "mmkeras.decoders",
     "mmkeras.layers",
     "mmkeras.preprocessing",
+    "mmkeras.training.finetuning",
 )
 
 # Warnings of Keras to people who did nothing wrong: `fit` shuffles by default and says so of every
