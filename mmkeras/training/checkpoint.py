@@ -171,6 +171,23 @@ class Checkpoints:
                 shutil.rmtree(gone, ignore_errors=True)
 
 
+class Reader(Checkpoints):
+    """The checkpoints of a run that another process writes: here nothing is locked or written."""
+
+    def __init__(self, directory):
+        self.directory = Path(directory)
+        self._pending = None
+
+    def start(self, arrays, state):
+        pass
+
+    def close(self):
+        pass
+
+    def _numbers(self):
+        return super()._numbers() if self.directory.is_dir() else []
+
+
 def _lock(directory):
     """A file descriptor that is locked as long as it is open and its process lives."""
     import fcntl  # not on Windows, where the rest of this package is of use

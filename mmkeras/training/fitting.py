@@ -23,6 +23,7 @@ class Fit:
         data: its `x`, what `mm.dataset` returns.
         validation: its `validation_data`.
         steps: batches in an epoch.
+        cluster: the strategy, if there are several workers; else None.
 
     Raises:
         RuntimeError: no `fit` has called, or one that this does not know.
@@ -43,6 +44,8 @@ class Fit:
                 stacklevel=4,
             )
         self.model = model
+        strategy = model.distribute_strategy
+        self.cluster = strategy if hasattr(strategy, "leads") else None
         self.callbacks = found["callbacks"]
         self.data = found["x"]
         self.validation = found["validation_data"]

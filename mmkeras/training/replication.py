@@ -75,6 +75,17 @@ class Mirrored(Replicated, tf.distribute.MirroredStrategy):
 class MultiWorker(Replicated, tf.distribute.MultiWorkerMirroredStrategy):
     """`tf.distribute.MultiWorkerMirroredStrategy`: a process on each machine."""
 
+    @property
+    def leads(self):
+        """Whether this worker is the one that writes what all would write alike."""
+        return self.extended.should_checkpoint
+
+    def all_of(self, numbers):
+        """Whole numbers of this worker -> those of all, an array `(replicas, numbers)`."""
+        own = tf.constant([numbers])
+        ask = tf.function(lambda: self.gather(self.run(lambda: tf.identity(own)), axis=0))
+        return ask().numpy()
+
 
 def _parts(count, first, here, *batch):
     """Of a batch in `count` parts those from `first`, `here` in number, as a `tf.data.Dataset`."""

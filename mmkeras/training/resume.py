@@ -8,7 +8,7 @@ import warnings
 import keras
 
 from mmkeras.training import fitting, snapshot
-from mmkeras.training.checkpoint import Checkpoints
+from mmkeras.training.checkpoint import Checkpoints, Reader
 from mmkeras.training.identity import GROUPS, check_same, differences, identify
 from mmkeras.training.signals import Signals
 
@@ -46,6 +46,12 @@ class Resume(keras.callbacks.Callback):
         (`EX_TEMPFAIL`: run it again), or 74 if it could not save; a second one leaves at once, with
         128 and its number. A disk that is full, or any other fault of writing, is a warning; it is
         tried again a minute later.
+
+    Several workers:
+        All are given the same `directory`, which all must see; the first one writes it. They save
+        at the same steps, so that `every_minutes` is not for them. None can save without the
+        others: one that gets a signal leaves with 75 and what was saved before, and the others,
+        for want of it, with an error.
 
     Relies on:
         `mm.dataset`, given to `fit` as it is, without `steps_per_epoch`: its batches follow from
@@ -130,18 +136,45 @@ class _Keeper(keras.callbacks.Callback):
         self.unsaved, self.saved_at, self.retry_at = 0, time.monotonic(), None
 
     def on_train_begin(self, logs=None):
-        self.checkpoints = Checkpoints(self.options.directory, self.options.keep)
+        self.cluster = self.fit.cluster
+        self.checkpoints = self._open()
         try:
             data, validation = self.fit.data, self.fit.validation
             self.identity = identify(self.model, data, validation)
             self.fresh = [snapshot.attributes(each) for each in self.others]
             self.found = self.checkpoints.read()
+            self._agree()
             if self.found is not None:
                 self._go_on()
         except BaseException:
             self.checkpoints.close()
             raise
         self.signals.watch()
+
+    def _open(self):
+        if self.cluster is None:
+            return Checkpoints(self.options.directory, self.options.keep)
+        if self.options.every_minutes is not None:
+            raise ValueError(
+                "`every_minutes` should be None with several workers, whose clocks differ: say "
+                f"`every_steps`. Received: every_minutes={self.options.every_minutes}"
+            )
+        if self.cluster.leads:
+            return Checkpoints(self.options.directory, self.options.keep)
+        return Reader(self.options.directory)
+
+    def _agree(self):
+        """Whether all workers have found the same checkpoint."""
+        if self.cluster is None:
+            return
+        state = {"epoch": 0, "step": 0} if self.found is None else self.found[1]
+        places = self.cluster.all_of([state["epoch"], state["step"]])
+        if (places != places[0]).any():
+            raise ValueError(
+                "`directory` should be one that all workers see, such as a shared disk. Received: "
+                f"directory={str(self.options.directory)!r}, where they find checkpoints of these "
+                f"epochs and steps: {places.tolist()}"
+            )
 
     def _go_on(self):
         _, state = self.found
@@ -237,11 +270,12 @@ class _Keeper(keras.callbacks.Callback):
 
     def _is_due(self, epoch_over):
         steps, minutes = self.options.every_steps, self.options.every_minutes
-        if self.retry_at is not None:
+        # Of several workers each has to come to the same answer.
+        if self.retry_at is not None and self.cluster is None:
             return time.monotonic() >= self.retry_at
         if steps is None and minutes is None:
             return epoch_over
-        if self.checkpoints.busy:
+        if self.checkpoints.busy and self.cluster is None:
             return False
         past = time.monotonic() - self.saved_at
         return (steps is not None and self.unsaved >= steps) or (
@@ -286,15 +320,16 @@ class _Keeper(keras.callbacks.Callback):
         return True
 
     def _leave(self):
-        saved = self._save(wait=True)
+        saved = self.cluster is None and self._save(wait=True)
         self._end()
         self._exit(saved)
 
     def _exit(self, saved):
         name = signal.Signals(self.signals.received).name
-        done = f"{'saved' if saved else 'NOT saved'} in {self.options.directory}"
-        print(f"\n{name}: stopped at {self._place()}, {done}.", file=sys.stderr, flush=True)
-        raise SystemExit(STOPPED if saved else NOT_SAVED)
+        done = "saved" if saved else "NOT saved" if self.cluster is None else "as last saved"
+        place = f"stopped at {self._place()}, {done} in {self.options.directory}"
+        print(f"\n{name}: {place}.", file=sys.stderr, flush=True)
+        raise SystemExit(STOPPED if saved or self.cluster else NOT_SAVED)
 
     def _place(self):
         return f"epoch {self.epoch + 1}, step {self.step} of {self.fit.steps}"
