@@ -35,6 +35,7 @@ _HOMES = {
         "read_common_voice",
         "read_daquar",
         "read_easy_vqa",
+        "read_features",
         "read_flickr",
         "read_fsdd",
         "read_huggingface",

@@ -1,5 +1,6 @@
 """Data: readers of standard layouts, the built-in world, and records made into batches."""
 
+from mmkeras.data.computed import read_features
 from mmkeras.data.dataset import dataset
 from mmkeras.data.holding_out import folds, hold_out
 from mmkeras.data.hub import read_huggingface
@@ -42,6 +43,7 @@ __all__ = [
     "read_common_voice",
     "read_daquar",
     "read_easy_vqa",
+    "read_features",
     "read_flickr",
     "read_fsdd",
     "read_huggingface",
