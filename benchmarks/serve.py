@@ -2,15 +2,15 @@
 
     python benchmarks/serve.py
 
-The captioner of the built-in world (`saved_models/world_captioning.keras`, beam 4, PNG bytes to
+The captioner of the built-in world (`saved_models/world_captioning.keras`, greedy, PNG bytes to
 strings) in two servers on loopback: one puts requests that wait together into one batch, the other
 answers one by one. Requests come at random times at rising rates, at both in turns, until the 99th
-percentile of the latency is above a limit; the highest rate below it is the throughput. Each answer
-is compared with what the export gives to that picture alone. Then come three times as many requests
-as the first server can take, and 100,000 requests to a small text classifier, from 64 clients at
-once, for answers that are lost or of somebody else. At last the served graph is compared with the
-same model called from Python for every token, greedily, alone: its compiled step, and
-`predict_on_batch` of the whole model, as the Keras examples do it.
+percentile of the latency is above a limit twice in a row; the highest rate below it is the
+throughput. Each answer is compared with what the export gives to that picture alone. Then come
+three times as many requests as the first server can take, and 100,000 requests to a small text
+classifier, from 64 clients at once, for answers that are lost or of somebody else. At last the
+served graph is compared with the same model called from Python for every token, for one picture
+alone: its compiled step, and `predict_on_batch` of the whole model, as the Keras examples do it.
 """
 
 import asyncio
@@ -47,14 +47,11 @@ def main():
     machine = measure.machine()
     captioner, classifier = models(args.quick)
     with tempfile.TemporaryDirectory() as folder:
-        mm.export(captioner, Path(folder, "captions"), beam_width=None if args.quick else 4)
+        mm.export(captioner, Path(folder, "captions"), beam_width=None)
         mm.export(classifier, Path(folder, "topics"))
-        greedy = Path(folder, "captions" if args.quick else "greedy")
-        if not args.quick:
-            mm.export(captioner, greedy, beam_width=None)
         figures = {"p99_limit_ms": args.p99_ms}
         figures |= asyncio.run(loads(Path(folder), args))
-        figures |= against_python(captioner, mm.Export(greedy), args.rounds)
+        figures |= against_python(captioner, mm.Export(Path(folder, "captions")), args.rounds)
     measure.report("serve", figures, machine)
 
 
@@ -114,7 +111,8 @@ async def rising(targets, args):
             count = max(int(rate * args.seconds), 10)
             outcome = await targets[name].at_rate(rate, count, seed=step)
             curves[name].append({"rate": measure.rounded(rate), **outcome.figures()})
-            if not is_good(curves[name][-1], args.p99_ms):
+            # Once may have been something else that the machine did.
+            if not any(is_good(each, args.p99_ms) for each in curves[name][-2:]):
                 left.discard(name)
         if not left:
             break

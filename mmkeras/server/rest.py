@@ -1,6 +1,7 @@
 """REST as TensorFlow Serving speaks it, with health, metrics and a page."""
 
 import asyncio
+import functools
 import logging
 import re
 import time
@@ -93,6 +94,7 @@ class _Door:
             self._service.check_token(headers.get(b"authorization", b"").decode("latin-1"))
 
 
+@functools.lru_cache(64)
 def _hostname(host):
     try:
         return urlsplit(f"//{host}").hostname

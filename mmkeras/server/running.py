@@ -7,7 +7,7 @@ import socket
 import threading
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mmkeras.server.batching import Batcher
 from mmkeras.server.bundles import Bundles
@@ -21,6 +21,8 @@ POLL = 1.0
 # Seconds that a connection may be idle: more than proxies keep theirs, which would else ask just
 # when it closes.
 KEEP_ALIVE = 75
+# Bytes of the head of a request.
+HEAD_SIZE = 2**16
 
 
 class Server:
@@ -184,30 +186,34 @@ def _address(host, bound):
 
 
 def _protocol(seconds):
-    class Protocol(H11Protocol):
-        """Closes connections over which the head of a request does not come in time."""
+    class Protocol(HttpToolsProtocol):
+        """Closes connections over which the head of a request does not come in time, or is huge."""
 
-        _timer = None
+        _timer, _read = None, 0
 
         def connection_made(self, transport):
             super().connection_made(transport)
-            self._time()
+            self._watch()
 
         def data_received(self, data):
+            self._read += len(data)
             super().data_received(data)
-            self._time()
+            self._watch()
 
         def connection_lost(self, exc):
-            self._end_timer()
+            self._end_watch()
             super().connection_lost(exc)
 
-        def _time(self):
+        def _watch(self):
             if self.cycle is not None and not self.cycle.response_complete:
-                self._end_timer()
+                self._end_watch()
+            elif self._read > HEAD_SIZE:
+                self.transport.close()
             elif self._timer is None:
                 self._timer = self.loop.call_later(seconds, self.transport.close)
 
-        def _end_timer(self):
+        def _end_watch(self):
+            self._read = 0
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None

@@ -1,5 +1,6 @@
 """A server from its start to its end: under load, with slow clients, stopped, from the shell."""
 
+import contextlib
 import logging
 import re
 import shutil
@@ -115,6 +116,19 @@ def test_slow_clients_are_let_go(echoes):
                 received = b"".join(iter(lambda c=connection: c.recv(4096), b""))
                 assert received.startswith(told)
                 assert told or not received
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            assert ask(client, 1) == 3
+
+
+def test_a_head_without_end_is_not_kept(echoes):
+    with mm.Server([echoes], port=0, grpc_port=None) as server:
+        port = httpx.URL(server.url).port
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=60) as connection,
+            contextlib.suppress(ConnectionError),
+        ):
+            connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"a" * 2**17)
+            assert connection.recv(4096) == b""
         with httpx.Client(base_url=server.url, timeout=60) as client:
             assert ask(client, 1) == 3
 
