@@ -3,6 +3,8 @@
     python recipes/image_text_retrieval.py                # the built-in world, in some minutes
     python recipes/image_text_retrieval.py --data flickr8k --path flickr8k \
         --backbone-weights mobilenet_v2_1.0_224_quant.tflite --out runs/flickr8k_retrieval
+    python recipes/image_text_retrieval.py --data flickr8k --path flickr8k \
+        --features features_mobilenetv2_train.npz features_mobilenetv2_dev.npz
     python recipes/image_text_retrieval.py --data manifest --path photos.jsonl --out runs/mine
 """
 
@@ -22,11 +24,17 @@ def main():
 
     train, valid, test = read(args)
     held_out = test or valid
+    pictures = held_out["image"]
+    if args.features:
+        train, valid, held_out = (
+            part and {**part, "image": mm.read_features(args.features, part["image"])}
+            for part in (train, valid, held_out)
+        )
     words = mm.train_tokenizer(
         train["caption"], args.tokenizer, args.vocabulary_size, args.minimum_count
     )
     print(f"{len(train['image'])} photos to train on, {words.vocabulary_size} tokens")
-    model = build(args, words)
+    model = build(args, words, train)
     train_model(args, model, train, valid)
     print(f"Trained in {(time.time() - started) / 60:.1f} minutes")
 
@@ -34,7 +42,7 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / "model.keras")
     # Photos of the built-in world are bytes, not files.
-    names = [x if isinstance(x, str) else f"{row}.png" for row, x in enumerate(held_out["image"])]
+    names = [x if isinstance(x, str) else f"{row}.png" for row, x in enumerate(pictures)]
     photos = mm.Index(model).add("image", held_out["image"], names)
     captions = [caption for several in held_out["caption"] for caption in several]
     owners = np.repeat(range(len(photos)), [len(several) for several in held_out["caption"]])
@@ -42,7 +50,7 @@ def main():
     split = "test" if test else "valid"
     print(f"\n{split} split, {len(photos)} photos\n{mm.format_retrieval_scores(scores)}\n")
     photos.save(out / "photos.npz")
-    look(model, photos, held_out, out)
+    look(photos, pictures, held_out["caption"], out)
 
     examples = {"image": held_out["image"][:4], "caption": [c[0] for c in held_out["caption"][:4]]}
     exported = mm.export(model, out / "saved_model", examples)
@@ -62,12 +70,12 @@ def arguments():
     add("--minimum-count", type=int, default=1, help="of a word in the training captions")
     add("--sequence-length", type=int, default=22)
     add("--image-size", type=int, default=224)
+    add("--features", nargs="+", help="files of them, see `mm.read_features`, and no encoder")
     add("--encoder", default="conv", choices=["conv", "patch"])
     add("--backbone", default="MobileNetV2", help="of keras.applications")
     add("--backbone-weights", help="a local file; then the backbone is the encoder, frozen")
-    add(
-        "--text-encoder", default="bigru", choices=["bigru", "bilstm", "gru", "lstm", "transformer"]
-    )
+    texts = ["bag", "bigru", "bilstm", "gru", "lstm", "transformer"]
+    add("--text-encoder", default="bigru", choices=texts)
     add("--word-vectors", help="a file to begin with, see recipes/word_vectors.py")
     add("--loss", default="info_nce", choices=["info_nce", "siglip", "triplet"])
     add("--size", default="small", choices=["tiny", "small", "base"])
@@ -88,8 +96,10 @@ def read(args):
     return mm.read(args.data, args.path, on_error=args.on_error)
 
 
-def build(args, words):
-    encoder = args.encoder
+def build(args, words, train):
+    encoder, image = args.encoder, args.image_size
+    if args.features:
+        image = mm.Features(train["image"].shape[1:])
     if args.backbone_weights:
         backbone = getattr(keras.applications, args.backbone)(
             (args.image_size, args.image_size, 3), include_top=False, weights=None, pooling="avg"
@@ -99,7 +109,7 @@ def build(args, words):
         )
     return mm.image_text_retrieval(
         mm.Text(words, args.sequence_length),
-        args.image_size,
+        image,
         encoder,
         args.text_encoder,
         args.loss,
@@ -111,7 +121,9 @@ def build(args, words):
 
 def train_model(args, model, train, valid):
     """Train in place."""
-    augment = None if args.data == "world" else {"image": mm.image_augmentation(crop=0.85)}
+    augment = {"image": mm.image_augmentation(crop=0.85)}
+    if args.data == "world" or args.features:
+        augment = None
     trained = model
     if args.backbone_weights:
         # A frozen network gives the same features every epoch: compute them once, of each photo
@@ -153,19 +165,19 @@ def train_model(args, model, train, valid):
     trained.fit(data, validation_data=check, epochs=args.epochs, callbacks=[mm.StopOnNaN()])
 
 
-def look(model, photos, held_out, out, queries=8):
+def look(photos, pictures, captions, out, queries=8):
     """Search for the photos of some captions, and hold these against each other, as pictures."""
-    field = model.preprocessor.inputs["image"]
-    pixels = [field(field.load(photo)).numpy() for photo in held_out["image"]]
+    field = mm.Image(160)
+    pixels = [field(field.load(picture)).numpy() for picture in pictures]
     pixels = dict(zip(photos.items, pixels, strict=True))
     right = photos.items[:queries]
-    asked = [several[0] for several in held_out["caption"][:queries]]
+    asked = [several[0] for several in captions[:queries]]
     found = [
         [(pixels[item], score, item == own) for item, score in row]
         for row, own in zip(photos.search("caption", asked, k=6), right, strict=True)
     ]
     mm.draw_search(asked, found, out / "searches.png")
-    cosines = model.embed("caption", asked) @ photos.vectors[: len(asked)].T
+    cosines = photos.task.embed("caption", asked) @ photos.vectors[: len(asked)].T
     mm.draw_similarity(cosines, asked, [pixels[item] for item in right], out / "similarities.png")
     print(f"Look at {out / 'searches.png'} and {out / 'similarities.png'}")
 
