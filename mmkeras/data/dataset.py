@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mmkeras.data.identity import identify
 from mmkeras.data.problems import Problems
-from mmkeras.data.shards import ShardColumn
+from mmkeras.data.shards import RUN, ShardColumn
 from mmkeras.preprocessing.field import Field, is_missing
 from mmkeras.preprocessing.preprocessor import check_columns
 
@@ -111,7 +111,7 @@ def dataset(
         rows, texts = _examples(columns, preprocessor, problems)
         seconds = _durations(columns, fields, problems)
         rows, texts = _without_faults(rows, texts, preprocessor, seconds, problems)
-        read = _Reader(columns, preprocessor)
+        read = _Reader(columns, preprocessor, bool(shuffle))
         if len(rows) and read.names and (cache or on_error == "skip"):
             good = _read_all(read, np.unique(rows), cache, problems)
             rows, texts = _keep(np.isin(rows, good), rows, texts)
@@ -170,7 +170,11 @@ def dataset(
     @_as_is
     def make_examples(order, epoch):
         order = tf.data.Dataset.from_tensor_slices(order)
-        examples = order.map(read_one, _AUTOTUNE, deterministic=True)
+        if read.in_runs:
+            runs = order.batch(RUN).map(read_run, _AUTOTUNE, deterministic=True)
+            examples = runs.unbatch().map(decode_one, _AUTOTUNE, deterministic=True)
+        else:
+            examples = order.map(read_one, _AUTOTUNE, deterministic=True)
         # An error of the graph cannot name its file, but what is missing from the order can.
         blanks = tf.data.Dataset.from_tensors(_blank(examples.element_spec)).repeat()
         examples = tf.data.Dataset.zip(order, examples.ignore_errors().concatenate(blanks))
@@ -184,6 +188,14 @@ def dataset(
     @_as_is
     def read_one(index):
         return index, read(rows[index])
+
+    @_as_is
+    def read_run(indices):
+        return indices, read.run(tf.gather(rows, indices))
+
+    @_as_is
+    def decode_one(index, raws):
+        return index, read.decode(raws)
 
     @_as_is
     def finish(order, examples):
@@ -551,8 +563,9 @@ class _Reader:
         store: a `_Store` of all records, or `None`.
     """
 
-    def __init__(self, columns, preprocessor):
+    def __init__(self, columns, preprocessor, shuffled):
         fields = preprocessor.fields
+        self.shuffled = shuffled
         self.names = [name for name in columns if _is_read(name, fields[name])]
         self.arrays = [name for name in self.names if not fields[name].per_example]
         self.specs = {name: _raw_spec(name, fields[name]) for name in self.names}
@@ -568,6 +581,16 @@ class _Reader:
         self.careful = set()
         self.store = None
 
+    @property
+    def in_runs(self):
+        """Whether records that follow each other are read together, which is quicker."""
+        quick = self.in_graph and not self.careful and self.store is None
+        return bool(self.names) and quick and not self.shuffled
+
+    def run(self, rows):
+        """The raw values of some records, in the graph."""
+        return {name: self.columns[name].look_up_all(rows) for name in self.names}
+
     def __call__(self, row):
         if self.store or not self.names:
             return self.store.look_up(row) if self.store else {}
@@ -577,6 +600,9 @@ class _Reader:
             types = [self.specs[name].dtype for name in self.names]
             raws = tf.numpy_function(self.load, [row], types)
             raws = dict(zip(self.names, raws, strict=True))
+        return self.decode(raws)
+
+    def decode(self, raws):
         raws = {name: tf.ensure_shape(raw, self.specs[name].shape) for name, raw in raws.items()}
         flags = _flags({name: self.fields[name] for name in self.names}, raws)
         return {**{name: self._read(name, raw) for name, raw in raws.items()}, **flags}
@@ -607,7 +633,10 @@ class _Reader:
         return raws
 
     def complain(self, row):
-        self.load_carefully(row)
+        # Those of a run lack together.
+        for each in range(row, min(row + RUN, len(self.columns[self.names[0]]))):
+            if each == row or self.in_runs:
+                self.load_carefully(each)
         raise ValueError(
             f"record {row}: {self.names} can be loaded, but the graph cannot decode them as they "
             'are. Convert the file, or give `cache=True` or `on_error="skip"`'

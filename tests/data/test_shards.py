@@ -80,6 +80,9 @@ def test_a_set_of_shards_trains_as_the_records_do(written):
     same(batches(records(), **options), whole)
     same(batches(read, step=2, **options), whole[2:])
     same(batches(read, cache=True, **options), whole)
+    same(batches(records()), batches(read))
+    several = {**read, "caption": [[text] * 2 for text in read["caption"]]}
+    same(batches({**records(), "caption": several["caption"]}), batches(several))
 
 
 def test_values_are_read_where_they_are_asked_for(written):
