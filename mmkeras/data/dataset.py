@@ -65,10 +65,10 @@ def dataset(
         the number of the epoch that the next iterator gives (0 at first, one more with every
         iterator that is read from; assign to it before `fit` to resume); `from_step(step)`, a data
         set of the same epochs without their first batches, which are not read; `records_of(epoch,
-        step)`, an array of the numbers of the records that a batch is of; `identity()`, a dict that
-        says what it was made of; and `skipped`, a list of strings that say what was left
-        out and why. Under a strategy `fit` reads one batch before its first epoch, so that its
-        epochs are numbered from 1, in every run.
+        step)`, an array of the numbers of the records that a batch is of; `part(index, parts)`, a
+        data set of the same epochs with only that part of each batch, which alone is read;
+        `identity()`, a dict that says what it was made of; and `skipped`, a list of strings that
+        say what was left out and why.
 
     Raises:
         ValueError: an argument or a column is wrong, no example is left, or, with `cache`, a file
@@ -146,26 +146,32 @@ def dataset(
         return _plan(buckets, drop_remainder, (seed, int(epoch)) if shuffle else None)
 
     @_as_is
-    def make_epoch(step):
+    def make_epoch(index, parts, step):
         epoch = tf.ensure_shape(tf.numpy_function(start_epoch, [], tf.int64), [])
         if batch_seconds is not None:
-            return make_buckets(epoch, step)
-        order = make_order(epoch)[step * batch_size :]
-        return _batch(make_examples(order, epoch), batch_size, drop_remainder)
+            return make_buckets(epoch, step, index, parts)
+        order = make_order(epoch)
+        starts = tf.range(step, steps) * batch_size
+        starts, ends = _part(starts, tf.minimum(starts + batch_size, count), index, parts)
+        order = tf.gather(order, tf.ragged.range(starts, tf.maximum(ends, starts + 1)).values)
+        made = _batch(make_examples(order, epoch), batch_size // parts, drop_remainder)
+        return tf.data.Dataset.zip(made, tf.data.Dataset.from_tensor_slices(ends - starts))
 
     @_as_is
-    def make_buckets(epoch, step):
+    def make_buckets(epoch, step, index, parts):
         @_as_is
         def one_batch(start, size):
             return _batch(make_examples(order[start : start + size], epoch), size)
 
         plan = tf.numpy_function(draw_buckets, [epoch], [tf.int64, tf.int64])
         order, sizes = (tf.ensure_shape(each, [None]) for each in plan)
-        cuts = (tf.cumsum(sizes, exclusive=True)[step:], sizes[step:])
-        cuts = tf.data.Dataset.from_tensor_slices(cuts)
-        return cuts.interleave(
+        ends = tf.cumsum(sizes)
+        starts, ends = _part((ends - sizes)[step:], ends[step:], index, parts)
+        cuts = tf.data.Dataset.from_tensor_slices((starts, tf.maximum(ends - starts, 1)))
+        made = cuts.interleave(
             one_batch, cycle_length=2, num_parallel_calls=_AUTOTUNE, deterministic=True
         )
+        return tf.data.Dataset.zip(made, tf.data.Dataset.from_tensor_slices(ends - starts))
 
     @_as_is
     def make_examples(order, epoch):
@@ -198,19 +204,25 @@ def dataset(
         return index, read.decode(raws)
 
     @_as_is
-    def finish(order, examples):
-        indices, tensors = examples
+    def finish(parts, taken, size):
+        order, (indices, tensors) = taken
         _assert_read(read, rows, order, indices)
         raws = {name: tf.gather(column, order) for name, column in texts.items()}
         raws |= {name: tensors[name] for name in read.arrays}
         late = {name: _to_tensors(preprocessor, name, raw) for name, raw in raws.items()}
         flags = _flags({name: preprocessor.inputs.get(name) for name in raws}, raws)
-        return _as_batch({**tensors, **late, **flags}, preprocessor)
+        batch = _as_batch({**tensors, **late, **flags}, preprocessor)
+        # A part without examples was read with one that is of another part.
+        return batch if parts == 1 else tf.nest.map_structure(lambda each: each[:size], batch)
 
-    def from_step(step):
-        made = tf.data.Dataset.from_tensors(np.int64(step)).flat_map(make_epoch)
-        made = made.map(finish, _AUTOTUNE, deterministic=True).prefetch(_AUTOTUNE)
-        return made.apply(tf.data.experimental.assert_cardinality(steps - step))
+    def from_step(step, index=0, parts=1):
+        made = tf.data.Dataset.from_tensors(np.int64(step))
+        made = made.flat_map(functools.partial(make_epoch, index, parts))
+        made = made.map(functools.partial(finish, parts), _AUTOTUNE, deterministic=True)
+        made = made.prefetch(_AUTOTUNE)
+        made = made.apply(tf.data.experimental.assert_cardinality(steps - step))
+        made.part = functools.partial(from_step, step)
+        return made
 
     def records_of(epoch, step):
         if batch_seconds is None:
@@ -521,6 +533,12 @@ def _assert_read(read, rows, order, indices):
         return tf.ensure_shape(tf.numpy_function(read.complain, [row], tf.bool), [])
 
     tf.cond(tf.reduce_any(wrong), complain, lambda: True)
+
+
+def _part(starts, ends, index, parts):
+    """Where part `index` of `parts` of each batch begins and ends, all in order and alike long."""
+    sizes = ends - starts
+    return starts + sizes * index // parts, starts + sizes * (index + 1) // parts
 
 
 @_as_is

@@ -26,7 +26,8 @@ class Replicated:
     def experimental_distribute_dataset(self, dataset, options=None):
         """Parts each batch among the replicas, in order and as evenly as can be.
 
-        TensorFlow would leave some replicas without a last batch, and number the epochs anew.
+        Of `mm.dataset` a worker reads no more than its part. TensorFlow would have it read all, and
+        leave some replicas without a last batch.
 
         Raises:
             ValueError: the batches of `mm.dataset` cannot be parted evenly.
@@ -41,9 +42,14 @@ class Replicated:
                 )
 
         def of_worker(context):
-            here = count // context.num_input_pipelines
-            first = context.input_pipeline_id * here
-            return dataset.flat_map(functools.partial(_parts, count, first, here)).prefetch(here)
+            worker, workers = context.input_pipeline_id, context.num_input_pipelines
+            here = count // workers
+            parts = functools.partial(_parts, count, worker * here, here)
+            mine = dataset
+            if workers > 1 and hasattr(dataset, "part"):
+                mine = dataset.part(worker, workers)
+                parts = functools.partial(_parts, here, 0, here)
+            return mine.flat_map(parts).prefetch(here)
 
         return self.distribute_datasets_from_function(of_worker)
 
