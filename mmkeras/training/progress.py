@@ -16,7 +16,8 @@ class Progress:
         epochs: how many there are.
         steps: of an epoch; None if that is not known.
         examples: of an epoch; None if that is not known.
-        waited: function that tells how many seconds steps have waited for data in all.
+        waited: function that tells how many seconds steps have waited for data in all, and how
+            many steps that were measured.
         shown: whether to print.
     """
 
@@ -33,7 +34,7 @@ class Progress:
     def begin_epoch(self, epoch):
         self.epoch, self.first, self.step = epoch, None, 0
         self._began = self._printed = time.perf_counter()
-        self._first_wait = self._waited()
+        self._first_wait, self._first_batch = self._waited()
 
     def end_step(self, step, logs):
         """After each step, which is counted from 0 and may not have begun there."""
@@ -57,13 +58,18 @@ class Progress:
             self._print(self._place(), logs, [took, *self._rates(speeds)], "\n")
 
     def speeds(self):
-        """Of the epoch so far: seconds, examples a second, share of them waiting, memory."""
+        """Of the epoch so far: seconds, examples a second, share of time waiting, memory.
+
+        What is not known is left out.
+        """
         seconds = time.perf_counter() - self._began
         done = self.step - (self.first or 0)
         known = {"seconds": seconds}
         if self.examples and self.steps:
             known["examples_per_second"] = done * self.examples / self.steps / seconds
-        known["waiting"] = (self._waited() - self._first_wait) / seconds
+        waited, batches = self._waited()
+        if batches > self._first_batch:
+            known["waiting"] = (waited - self._first_wait) / seconds
         return known | {"gigabytes": memory() / 1e9}
 
     def _place(self):
@@ -72,7 +78,8 @@ class Progress:
     def _rates(self, speeds):
         if "examples_per_second" in speeds:
             yield f"{speeds['examples_per_second']:.4g} examples/s"
-        yield f"{speeds['waiting']:.0%} waiting for data"
+        if "waiting" in speeds:
+            yield f"{speeds['waiting']:.0%} waiting for data"
         yield f"{speeds['gigabytes']:.1f} GB"
 
     def _left(self, now):

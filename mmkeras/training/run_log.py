@@ -54,24 +54,34 @@ class RunLog(keras.callbacks.Callback):
         self._run = _Run(directory)
 
     def on_train_begin(self, logs=None):
+        # Of several workers the first tells of all.
+        self._run.tells = self.model.distribute_strategy.extended.should_save_summary
         found = next(fitting.running(sys._getframe()), {})
-        self._run.begin(self.model, self.params, found)
-        if self.samples:
+        for callback in getattr(found.get("callbacks"), "callbacks", []):
+            if isinstance(callback, keras.callbacks.ProgbarLogger):
+                callback.verbose = 0
+        if self._run.tells:
+            self._run.begin(self.model, self.params, found)
+        if self._run.tells and self.samples:
             self._run.show_pictures(self.model.preprocessor, self.samples)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._run.begin_epoch(epoch)
+        if self._run.tells:
+            self._run.begin_epoch(epoch)
 
     def on_train_batch_end(self, batch, logs=None):
-        self._run.end_step(batch, logs or {})
+        if self._run.tells:
+            self._run.end_step(batch, logs or {})
 
     def on_epoch_end(self, epoch, logs=None):
-        self._run.end_epoch(logs or {})
-        if self.samples:
+        if self._run.tells:
+            self._run.end_epoch(logs or {})
+        if self._run.tells and self.samples:
             self._run.show_answers(self.model.infer(self.samples))
 
     def on_train_end(self, logs=None):
-        self._run.end()
+        if self._run.tells:
+            self._run.end()
 
 
 class _Run:
@@ -79,6 +89,7 @@ class _Run:
 
     def __init__(self, directory):
         self.files = RunFiles(directory)
+        self.tells = True
 
     def begin(self, model, params, found):
         data, validation = found.get("x"), found.get("validation_data")
@@ -87,14 +98,12 @@ class _Run:
         if hasattr(data, "identity"):
             config |= identify(model, data, validation)
             examples = config["data.examples"]
-        shown = bool(params["verbose"])
-        for callback in getattr(found.get("callbacks"), "callbacks", []):
-            if isinstance(callback, keras.callbacks.ProgbarLogger):
-                callback.verbose = 0
         self.files.begin(model, config)
         self.board = Board(Path(self.files.directory) / "tensorboard")
-        waited = Waiting(found["epoch_iterator"]).seconds if found else float
-        self.progress = Progress(params["epochs"], params["steps"], examples, waited, shown)
+        waited = Waiting(found["epoch_iterator"]).waited if found else lambda: (0.0, 0)
+        self.progress = Progress(
+            params["epochs"], params["steps"], examples, waited, shown=bool(params["verbose"])
+        )
 
     def begin_epoch(self, epoch):
         self.files.keep(epoch)

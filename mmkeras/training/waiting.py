@@ -17,19 +17,21 @@ class Waiting:
     def __init__(self, iterator):
         with tf.device("CPU:0"):
             self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+            self._batches = tf.Variable(0, dtype=tf.int64, trainable=False)
         data = getattr(iterator, "_distributed_dataset", None)
         if isinstance(data, tf.data.Dataset):
             iterator._distributed_dataset = self._timed(data)
 
-    def seconds(self):
-        """How long in all."""
-        return float(self._seconds.numpy())
+    def waited(self):
+        """How many seconds in all, and for how many batches."""
+        return float(self._seconds.numpy()), int(self._batches.numpy())
 
     def _timed(self, data):
         def stop(began, batch):
             with tf.control_dependencies(tf.nest.flatten(batch)):
                 waited = self._seconds.assign_add(tf.timestamp() - began)
-            with tf.control_dependencies([waited]):
+                counted = self._batches.assign_add(1)
+            with tf.control_dependencies([waited, counted]):
                 return tf.nest.map_structure(tf.identity, batch)
 
         asked = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
