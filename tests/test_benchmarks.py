@@ -110,6 +110,13 @@ def test_input_of_a_folder_without_photos(run, tmp_path):
         run("input.py", "--images", str(tmp_path))
 
 
+def test_shards_are_read():
+    result = run("shards.py", "--rounds", "1")
+    assert result["cold"]
+    for ratio in ("bare", "bare_shuffled", "files", "keras"):
+        assert result[f"ratio_{ratio}"] > 0
+
+
 def test_memory(run):
     result = run("memory.py")
     assert 0.5 < result["ratio"] < 2
@@ -154,3 +161,11 @@ def test_the_peer_runs():
     assert set(hello["versions"]) == {"torch", "transformers"}
     assert len(answers) == 4
     assert all(seconds > 0 for seconds in answers)
+
+
+def test_options(run):
+    result = run("options.py", "--rounds", "1")
+    plain = result["options"]["plain"]
+    assert (plain["time"], plain["memory"]) == (1, 1)
+    assert plain["step_s"] > 0
+    assert plain["learn"] > 1e5
