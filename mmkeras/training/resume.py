@@ -44,7 +44,8 @@ class Resume(keras.callbacks.Callback):
     Ends:
         `SIGINT` (Ctrl-C) or `SIGTERM` finishes the step, saves and leaves with exit code 75
         (`EX_TEMPFAIL`: run it again), or 74 if it could not save; a second one leaves at once, with
-        128 and its number. A disk that is full, or any other fault of writing, is a warning; it is
+        128 and its number. Weights that are not finite are not saved, with a warning. A disk that
+        is full, or any other fault of writing, is a warning; it is
         tried again a minute later.
 
     Several workers:
@@ -284,6 +285,14 @@ class _Keeper(keras.callbacks.Callback):
 
     def _save(self, wait):
         self._settle()
+        spoilt = self._spoilt()
+        if spoilt is not None:
+            warnings.warn(
+                f"{self.options.directory}: not saved at {self._place()}, because {spoilt!r} is "
+                "not finite. The checkpoint before stays.",
+                stacklevel=2,
+            )
+            return False
         arrays = {}
         earlier, validation_epoch = self.before_validation or self._volatile([])
         state = {
@@ -304,6 +313,13 @@ class _Keeper(keras.callbacks.Callback):
         self.checkpoints.start(arrays, state)
         self.unsaved, self.saved_at, self.retry_at = 0, time.monotonic(), None
         return not wait or self._settle()
+
+    def _spoilt(self):
+        """The path of a weight with NaN or infinity, None if all are good."""
+        for weight in self.model.trainable_weights:
+            if not bool(keras.ops.all(keras.ops.isfinite(weight))):
+                return weight.path
+        return None
 
     def _settle(self):
         """Waits for what is being written; whether it could be."""

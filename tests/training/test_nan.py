@@ -67,13 +67,18 @@ def test_weights_that_are_spoilt_are_named():
         fit(model(keras.optimizers.SGD(1e38)), [3], epochs=3, value=1e30)
 
 
-def test_a_gradient_is_named():
-    # The square root is finite at zero, its slope is not.
+def steep(optimizer):
+    """A model whose loss is finite at first, and its gradient is not: the slope of a root at 0."""
     grid = keras.Input((2,), name="grid")
     x = keras.layers.Dense(2, kernel_initializer="zeros", name="inner")(grid)
     label = keras.layers.Dense(2, name="label")(Root(name="root")(x))
     made = mm.Task({"grid": grid}, {"label": label}, preprocessor=model().preprocessor)
-    made.compile(skipping(), keras.losses.CategoricalCrossentropy(from_logits=True))
+    made.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True))
+    return made
+
+
+def test_a_gradient_is_named():
+    made = steep(skipping())
     (batch,) = mm.dataset({"grid": np.ones((2, 2)), "label": ["a", "b"]}, made.preprocessor, 2)
     assert diagnose(made, batch, [0, 1]) == "The gradient of 'inner/kernel' is not finite."
     assert diagnose(model(), batch, [0, 1]) is None
@@ -87,6 +92,18 @@ def test_steps_are_left_out_with_patience(capsys):
     assert "3 steps whose loss was not finite were left out." in capsys.readouterr().out
     with pytest.raises(FloatingPointError, match="step 2, 2 such steps in a row, of"):
         fit(model(skipping(), root=True), range(COUNT), mm.StopOnNaN(patience=1))
+
+
+def test_weights_that_are_spoilt_are_not_saved(tmp_path):
+    task = steep("sgd")
+    records = {"grid": np.ones((COUNT, 2)), "label": ["a", "b"] * (COUNT // 2)}
+    callbacks = [mm.StopOnNaN(), mm.Resume(tmp_path, every_steps=1)]
+    with (
+        pytest.warns(UserWarning, match=r"not saved at epoch 1, step 1 of 6, because '.+' is not"),
+        pytest.raises(FloatingPointError, match="epoch 1, step 2"),
+    ):
+        task.fit(mm.dataset(records, task.preprocessor, 2), callbacks=callbacks, verbose=0)
+    assert not list(tmp_path.glob("checkpoint-*"))
 
 
 def test_any_data_will_do():
