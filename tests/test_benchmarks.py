@@ -110,7 +110,7 @@ def test_input_of_a_folder_without_photos(run, tmp_path):
         run("input.py", "--images", str(tmp_path))
 
 
-def test_shards_are_read():
+def test_shards(run):
     result = run("shards.py", "--rounds", "1")
     assert result["cold"]
     for ratio in ("bare", "bare_shuffled", "files", "keras"):

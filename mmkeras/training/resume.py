@@ -45,8 +45,7 @@ class Resume(keras.callbacks.Callback):
         `SIGINT` (Ctrl-C) or `SIGTERM` finishes the step, saves and leaves with exit code 75
         (`EX_TEMPFAIL`: run it again), or 74 if it could not save; a second one leaves at once, with
         128 and its number. Weights that are not finite are not saved, with a warning. A disk that
-        is full, or any other fault of writing, is a warning; it is
-        tried again a minute later.
+        is full, or any other fault of writing, is a warning; it is tried again a minute later.
 
     Several workers:
         All are given the same `directory`, which all must see; the first one writes it. They save
