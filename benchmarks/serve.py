@@ -90,7 +90,7 @@ async def loads(folder, args):
         memory = server.megabytes()
         for target in (*targets.values(), topic):
             target.close()
-    ratio = best["batched"] / best["one_by_one"] if best["one_by_one"] else None
+    ratio = best["batched"] / best["one_by_one"] if all(best.values()) else None
     return {
         "throughput_per_s": best,
         "ratio_batching": measure.rounded(ratio),

@@ -59,6 +59,15 @@ class Batcher:
         """How many rows wait."""
         return self._waiting
 
+    def check_room(self, rows=1):
+        """Refuses where so many rows more may not wait."""
+        if self._waiting + rows > self._limit:
+            raise Refusal(
+                "UNAVAILABLE",
+                "The batch scheduling queue to which this task was submitted is full; "
+                f"{self._waiting} rows wait",
+            )
+
     def submit(self, version, signature, inputs):
         """Queues a request.
 
@@ -89,12 +98,7 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise Refusal("UNAVAILABLE", "The server is stopping")
-            if self._waiting + request.weight > self._limit:
-                raise Refusal(
-                    "UNAVAILABLE",
-                    "The batch scheduling queue to which this task was submitted is full; "
-                    f"{self._waiting} rows wait",
-                )
+            self.check_room(request.weight)
             self._queues.setdefault(key, collections.deque()).append(request)
             self._waiting += request.weight
             self._changed.notify()

@@ -113,6 +113,8 @@ async def _models(request):
     number = None if version is None else int(version)
     if request.method == "POST":
         with service.counted(name, "REST"):
+            # Who has too much to do should not read what it refuses.
+            service.batcher.check_room()
             body = await _body(request, service.limits)
             version = service.bundles.find(name, number, label)
             answer = _predict(service, version, found["verb"].lower(), body)
