@@ -33,7 +33,7 @@ class Progress:
 
     def begin_epoch(self, epoch):
         self.epoch, self.first, self.step = epoch, None, 0
-        self._began = self._printed = time.perf_counter()
+        self._began = self._last = self._printed = time.perf_counter()
         self._first_wait, self._first_batch = self._waited()
 
     def end_step(self, step, logs):
@@ -41,7 +41,7 @@ class Progress:
         if self.first is None:
             self.first = step
         self.step = step + 1
-        now = time.perf_counter()
+        self._last = now = time.perf_counter()
         every = TERMINAL_SECONDS if self._terminal else FILE_SECONDS
         if self._shown and now - self._printed >= every:
             self._printed = now
@@ -60,16 +60,15 @@ class Progress:
     def speeds(self):
         """Of the epoch so far: seconds, examples a second, share of time waiting, memory.
 
-        What is not known is left out.
+        Validation counts for the seconds alone. What is not known is left out.
         """
-        seconds = time.perf_counter() - self._began
-        done = self.step - (self.first or 0)
-        known = {"seconds": seconds}
-        if self.examples and self.steps:
-            known["examples_per_second"] = done * self.examples / self.steps / seconds
+        known = {"seconds": time.perf_counter() - self._began}
+        done, trained = self.step - (self.first or 0), self._last - self._began
+        if self.examples and self.steps and done:
+            known["examples_per_second"] = done * self.examples / self.steps / trained
         waited, batches = self._waited()
-        if batches > self._first_batch:
-            known["waiting"] = (waited - self._first_wait) / seconds
+        if batches > self._first_batch and done:
+            known["waiting"] = (waited - self._first_wait) / trained
         return known | {"gigabytes": memory() / 1e9}
 
     def _place(self):

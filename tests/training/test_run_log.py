@@ -69,7 +69,7 @@ def test_a_line_says_where_a_training_is(monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines() == [
         "epoch 1/3, step 9/20: loss 1.235 | 0.5 examples/s, 10% waiting for data, 2.5 GB, "
         "0:08:30 left",
-        "epoch 1/3: loss 1 | 0:01:40, 0.45 examples/s, 10% waiting for data, 2.5 GB",
+        "epoch 1/3: loss 1 | 0:01:40, 0.5 examples/s, 11% waiting for data, 2.5 GB",
         "epoch 2/3, step 10/20: loss 0.5 | 0.07143 examples/s, 2.5 GB, 0:13:20 left",
     ]
 
