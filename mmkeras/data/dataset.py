@@ -7,7 +7,7 @@ from concurrent import futures
 import numpy as np
 import tensorflow as tf
 
-from mmkeras.data.identity import identify
+from mmkeras.data.identity import fingerprint, identify
 from mmkeras.data.problems import Problems
 from mmkeras.data.shards import RUN, ShardColumn
 from mmkeras.preprocessing.field import Field, is_missing
@@ -427,6 +427,8 @@ def _count_steps(count, batch_size, drop_remainder):
 def _groups(records, name, rows):
     """Which examples are equal in a column: their positions, ragged, a row for each value."""
     column, numbers = records[name], {}
+    if isinstance(column, ShardColumn):  # of which the values may not fit into memory
+        column = [fingerprint(value) for value in column]
     try:
         of_record = [numbers.setdefault(column[row], len(numbers)) for row in rows]
     except TypeError:

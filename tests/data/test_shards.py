@@ -237,6 +237,20 @@ def test_bad_input_is_told(tmp_path, columns, options, message):
         mm.write_shards(columns, tmp_path, **{"shards": 1, **options})
 
 
+def test_any_file_system_will_do():
+    read = mm.read_shards(mm.write_shards(records(), "ram://shards", shards=2), verify=True)
+    assert read["image"][:] == records()["image"]
+    same(batches(records(), shuffle=True), batches(read, shuffle=True))
+    with pytest.raises(ValueError, match="`path` should be a directory that can be written to"):
+        mm.write_shards(records(), "nowhere://shards")
+
+
+def test_equal_values_are_shuffled_as_one(tmp_path):
+    some = {name: column + column for name, column in records().items()}
+    read = mm.read_shards(mm.write_shards(some, tmp_path))
+    same(batches(some, shuffle="image"), batches(read, shuffle="image"))
+
+
 def test_a_directory_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="`path` should be a directory that can be written to"):
