@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras.data.identity import fingerprint
+from mmkeras.data.problems import Problems
 from mmkeras.data.shards import FORMAT, INDEX, digest, join, offsets, read_json
 from mmkeras.preprocessing import Audio
 from mmkeras.preprocessing.field import is_missing, read_bytes
@@ -149,9 +150,10 @@ def _write_shard(name, columns, rows, files):
 
 def _made_of(columns, rows, files):
     made_of = hashlib.sha256(f"{rows} {sorted(files)} {list(columns)}".encode())
-    for column in columns.values():
+    for name, column in columns.items():
         for row in rows:
-            made_of.update(fingerprint(column[row]).encode())
+            with Problems("raise").at(f"record {row}, {name!r}"):
+                made_of.update(fingerprint(column[row]).encode())
     return made_of.hexdigest()
 
 

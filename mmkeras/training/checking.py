@@ -28,7 +28,8 @@ def check(model, data, steps=100, learning_rate=1e-3):
         Whether the loss came below half of the first.
 
     Raises:
-        ValueError: `steps` is no whole number above 1, or the model is not compiled.
+        ValueError: `steps` is no whole number above 1, the model is not compiled, or the data has
+            no targets.
 
     Example:
 
@@ -44,6 +45,8 @@ def check(model, data, steps=100, learning_rate=1e-3):
     if not model.compiled:
         raise ValueError("`model` should be compiled. Received: one that is not")
     batch = _first_batch(data)
+    if not isinstance(batch, tuple) or len(batch) < 2:
+        raise ValueError("`data` should give inputs and targets. Received: inputs alone")
     copy = _copy(model, learning_rate)
     losses = []
     for _ in range(steps):

@@ -3,6 +3,7 @@
 import datetime
 import os
 import resource
+import shutil
 import sys
 import time
 
@@ -97,6 +98,8 @@ class Progress:
         values = ", ".join(f"{name} {float(logs[name]):.4g}" for name in names)
         line = f"{place}: {values} | {', '.join(speeds)}"
         if self._terminal:
+            # What is longer than a row cannot be written over.
+            line = line if end else line[: shutil.get_terminal_size().columns - 1]
             print(f"\r{line:<{self._width}}", end=end, flush=True)
             self._width = 0 if end else len(line)
         else:

@@ -159,6 +159,23 @@ def test_what_is_whole_is_not_written_again(written):
     assert mm.read_shards(written)["caption"] == ["other"] * 10
 
 
+def test_what_was_written_before_an_error_stays(tmp_path):
+    class Breaks(list):
+        def __getitem__(self, row):
+            if row == 7:
+                raise OSError("the disk is gone")
+            return super().__getitem__(row)
+
+    with pytest.raises(ValueError, match="record 7, 'caption': the disk is gone"):
+        mm.write_shards({**records(), "caption": Breaks(["a"] * 10)}, tmp_path, shards=5)
+    assert not (tmp_path / "index.json").exists()
+    first = tmp_path / "shard-00000-of-00005.tfrecord"
+    before = first.stat().st_mtime_ns
+    mm.write_shards({**records(), "caption": ["a"] * 10}, tmp_path, shards=5)
+    assert first.stat().st_mtime_ns == before
+    assert mm.read_shards(tmp_path)["caption"] == ["a"] * 10
+
+
 def test_what_a_data_set_was_made_of_is_told(written, tmp_path):
     def identity(path):
         return mm.dataset(mm.read_shards(path), FIELDS, 3).identity()["records"]

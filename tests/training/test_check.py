@@ -59,6 +59,8 @@ def test_any_data_will_do(task):
 def test_bad_arguments(task):
     with pytest.raises(ValueError, match="`steps` should be a whole number above 1"):
         mm.check(task, None, steps=1)
+    with pytest.raises(ValueError, match="`data` should give inputs and targets"):
+        mm.check(task, mm.dataset({"grid": GRID}, task.preprocessor, 4))
     bare = mm.Task.from_config(task.get_config())
     with pytest.raises(ValueError, match="`model` should be compiled"):
         mm.check(bare, None)

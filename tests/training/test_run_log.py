@@ -74,6 +74,24 @@ def test_a_line_says_where_a_training_is(monkeypatch, capsys):
     ]
 
 
+def test_in_a_terminal_the_line_is_renewed(monkeypatch, capsys):
+    monkeypatch.setattr(progress.sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setattr(progress, "memory", lambda: 1e9)
+    now = iter(range(100))
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(now))
+    shown = progress.Progress(1, 2, None, lambda: (0.0, 0), True)
+    shown.begin_epoch(0)
+    for step in range(2):
+        shown.end_step(step, {"loss": 1 / 3})
+    shown.end_epoch({"loss": 0.25})
+    assert capsys.readouterr().out == (
+        "\repoch 1/1, step 1/2: loss 0.3"
+        "\repoch 1/1, step 2/2: loss 0.3"
+        "\repoch 1/1: loss 0.25 | 0:00:05, 1.0 GB\n"
+    )
+
+
 def test_the_directory_tells_of_the_run(fit, task, tmp_path):
     history = fit("first").history
     about = json.loads((tmp_path / "first" / "run.json").read_text())
