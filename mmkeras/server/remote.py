@@ -1,6 +1,8 @@
 """gRPC as TensorFlow Serving speaks it: PredictionService and ModelService."""
 
+import logging
 import math
+import time
 
 import grpc
 import tensorflow as tf
@@ -15,6 +17,7 @@ from tensorflow_serving.apis import (
 
 from mmkeras.server.refusal import Refusal
 
+LOG = logging.getLogger("mmkeras.server")
 METADATA = "signature_def"
 # Where a `TensorProto` keeps values one by one, as TensorFlow Serving sends them and clients read.
 FIELDS = {
@@ -53,13 +56,20 @@ def _method(answer):
     """A method of gRPC from a coroutine that may raise a `Refusal`."""
 
     async def method(self, request, context):
+        start, code = time.perf_counter(), grpc.StatusCode.CANCELLED
         try:
             headers = dict(context.invocation_metadata())
             self.service.check_token(headers.get("authorization"))
-            return await answer(self, request, context)
+            response = await answer(self, request, context)
+            code = grpc.StatusCode.OK
+            return response
         except Refusal as refusal:
             code = getattr(grpc.StatusCode, refusal.kind, grpc.StatusCode.INTERNAL)
             await context.abort(code, str(refusal))
+        finally:
+            milliseconds = 1000 * (time.perf_counter() - start)
+            name = f"{answer.__name__} {request.model_spec.name!r}"
+            LOG.info("%s %s %s %.1f ms", context.peer(), name, code.name, milliseconds)
 
     return method
 

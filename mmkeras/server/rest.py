@@ -103,7 +103,7 @@ def _hostname(host):
 
 
 async def _models(request):
-    path = request.url.path
+    path = request.scope["path"]
     pattern = QUESTION if request.method == "POST" else STATE
     found = pattern.fullmatch(request.scope["path"])
     if found is None:
@@ -241,11 +241,11 @@ def _refused(request, refusal):
 
 
 def _not_found(request, error):
-    return JSONResponse({"error": f"Not found: {request.url.path}"}, 404)
+    return JSONResponse({"error": f"Not found: {request.scope['path']}"}, 404)
 
 
 def _malformed(request, error):
-    message = f"Malformed request: {request.method} {request.url.path}"
+    message = f"Malformed request: {request.method} {request.scope['path']}"
     return JSONResponse({"error": message}, 405, error.headers)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import signal
 import socket
 import threading
@@ -16,6 +17,7 @@ from mmkeras.server.remote import grpc_server
 from mmkeras.server.rest import LOOPBACK, application
 from mmkeras.server.service import Limits, Service
 
+LOG = logging.getLogger("mmkeras.server")
 # Seconds between two looks for new versions, as TensorFlow Serving takes them.
 POLL = 1.0
 # Seconds that a connection may be idle: more than proxies keep theirs, which would else ask just
@@ -81,6 +83,8 @@ class Server:
         if missing := bundles.missing():
             self._close_sockets()
             raise ValueError("; ".join(missing.values()))
+        if host not in LOOPBACK and token is None:
+            LOG.warning("%s may be reached by others, who need no token", self.url)
         metrics = Metrics(bundles.names)
         batcher = Batcher(
             limits.batch_size,
