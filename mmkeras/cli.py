@@ -62,6 +62,9 @@ def _parser():
     export.add_argument("model", help="a .keras file")
     export.add_argument("path", help="directory of versions, or a version directory")
     export.add_argument("--beam-width", type=int, default=4)
+    export.add_argument(
+        "--card", help="a JSON file: data, scores, languages, licence and limits of the model"
+    )
     export.set_defaults(run=_export)
 
     verify = commands.add_parser("verify", help="replay an export's golden requests")
@@ -216,7 +219,10 @@ def _as_wav(model, records):
 def _export(args, rest):
     _refuse(rest)
     path = mmkeras.export(
-        mmkeras.load_model(_file(args.model)), args.path, beam_width=args.beam_width
+        mmkeras.load_model(_file(args.model)),
+        args.path,
+        beam_width=args.beam_width,
+        card=args.card and _json(args.card),
     )
     print(path)
     return 0
@@ -332,6 +338,13 @@ def _file(path):
     if not Path(path).is_file():
         raise ValueError(f"No model file {path}")
     return path
+
+
+def _json(path):
+    try:
+        return json.loads(Path(_file(path)).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} should be a JSON file: {error}") from None
 
 
 def _records(words):

@@ -10,6 +10,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from mmkeras.serving.card import check_card, write_card
+from mmkeras.serving.deployment import write_deployment
 from mmkeras.serving.golden import record
 from mmkeras.serving.loading import is_version, reason, versions
 from mmkeras.serving.warmup import write_warmup
@@ -20,7 +22,9 @@ EXAMPLES = 2
 MANY = 5
 
 
-def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False, **options):
+def export(
+    task, path, examples=None, beam_width=4, n_best=None, overwrite=False, card=None, **options
+):
     """Write a Task as a SavedModel: raw bytes in, answers out, stock TensorFlow operations only.
 
     Signatures, for an input `image` and a target `caption`, of a batch of any size:
@@ -43,7 +47,9 @@ def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False
     who ask: TensorFlow Serving fills in defaults over gRPC only, and so there are none.
 
     The export is written beside its place, loaded, asked the golden requests (see `verify`), and
-    only then put in its place, so that neither a model server nor a failure sees half of it.
+    only then put in its place, so that neither a model server nor a failure sees half of it. In
+    its `assets.extra` are a model card and, where `tensorflow-serving-api` is installed, warm-up
+    requests; beside the versions is what a server is started with, see `write_deployment`.
 
     Args:
         task: A `Task`.
@@ -55,6 +61,8 @@ def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False
             without the signature `nbest`.
         n_best: Answers that `nbest` gives; None for `beam_width`, or 5 of a closed set.
         overwrite: Whether a version that is there is replaced.
+        card: What its card should tell of it: a dict of text, lists or, of scores, numbers by
+            name, under `"data"`, `"scores"`, `"languages"`, `"licence"` and `"limits"`.
         **options: Of the search, as in `Task.infer`.
 
     Returns:
@@ -74,7 +82,7 @@ def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False
     mm.export(model, "saved_models/captions")             # saved_models/captions/1
     ```
     """
-    target = _target(Path(path), overwrite)
+    target, card = _target(Path(path), overwrite), check_card(card)
     raw = _raw(task, examples)
     heads = [task.get_layer(name) for name in task.preprocessor.targets]
     several = {}
@@ -93,17 +101,18 @@ def export(task, path, examples=None, beam_width=4, n_best=None, overwrite=False
     signatures |= {f"embed_{name}": ("embedding", {"name": name}) for name in task.embeds}
     if task.aligned:
         signatures["timestamps"] = ("timestamps", options)
-    archive = _archive(task, signatures)
+    archive, takes, gives = _archive(task, signatures)
     # A model server takes no directory for a version whose name is not a number.
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         archive.write_out(str(aside), verbose=False)
-        specs = {name: task.signature(o.get("name")) for name, (_, o) in signatures.items()}
-        write_warmup(aside, specs, raw)
+        write_card(aside, task, takes, gives, card)
+        write_warmup(aside, {name: takes[name] for name in signatures}, raw)
         optional = [name for name, field in task.preprocessor.inputs.items() if field.optional]
         record(aside, raw, optional)
         for file in (aside, *aside.rglob("*")):
             _sync(file)
+        write_deployment(target.parent)
         _place(aside, target, overwrite)
     except tf.errors.OpError as error:
         raise OSError(f"{target} could not be written: {reason(error)}") from error
@@ -134,23 +143,28 @@ def _raw(task, examples):
 
 
 def _archive(task, signatures):
-    """The Keras archive of a Task, traced, with all that its graphs need tracked."""
+    """The Keras archive of a Task, traced, with all that its graphs need tracked.
+
+    Also what each signature takes and gives: specs by name.
+    """
     task.preprocessor.build()
     archive = keras.export.ExportArchive()
     for resource in (task, *task.preprocessor.fields.values()):
         archive.track(resource)
+    functions = {
+        name: (functools.partial(getattr(task, method), **o), task.signature(o.get("name")))
+        for name, (method, o) in signatures.items()
+    }
+    if what_hinders(task) is None:
+        functions |= Stream(task, **signatures["serving_default"][1]).signatures()
     with _without_cudnn(task):
-        for name, (method, options) in signatures.items():
-            function = functools.partial(getattr(task, method), **options)
-            _add(archive, name, function, task.signature(options.get("name")))
-        if what_hinders(task) is None:
-            streams = Stream(task, **signatures["serving_default"][1])
-            for name, (function, specs) in streams.signatures().items():
-                _add(archive, name, function, specs)
-    return archive
+        gives = {name: _add(archive, name, *each) for name, each in functions.items()}
+    return archive, {name: specs for name, (_, specs) in functions.items()}, gives
 
 
 def _add(archive, name, function, specs):
+    """Adds a signature; gives the specs of its answers."""
+
     @tf.function(input_signature=[specs], autograph=False)
     def endpoint(raw):
         return {key: _servable(key, values) for key, values in function(raw).items()}
@@ -158,6 +172,7 @@ def _add(archive, name, function, specs):
     # Saving traces a function twice more, and a traced one not again.
     traced = endpoint.get_concrete_function()
     archive.add_endpoint(name, lambda raw: traced(raw), [specs])
+    return traced.structured_outputs
 
 
 def _servable(name, values):

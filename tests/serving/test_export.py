@@ -19,7 +19,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from mmkeras.builders import image_captioning
 from mmkeras.preprocessing import Features, Preprocessor, Text, train_tokenizer
-from mmkeras.serving import Export, export, verify
+from mmkeras.serving import Export, export, verify, write_deployment
 from mmkeras.task import Task
 
 TEXTS = ["a red dog runs on grass", "two cats sleep on a sofa", "ein Mädchen lächelt", "犬が走る"]
@@ -72,7 +72,7 @@ def captioner(request, captioners):
 def test_exports_get_the_next_free_version(captioners):
     paths = [captioner.path for captioner in captioners.values()]
     assert [path.name for path in paths] == ["1", "2"]
-    assert sorted(os.listdir(paths[0].parent)) == ["1", "2"]
+    assert sorted(os.listdir(paths[0].parent)) == ["1", "2", "deploy"]
     assert Export(paths[0].parent).path == paths[1]
 
 
@@ -326,7 +326,7 @@ def test_examples_are_the_golden_request(task, tmp_path):
         export(task, tmp_path, {"numbers": [[1, 2, 3]]})
     with pytest.raises(ValueError, match="at least one"):
         export(task, tmp_path, {"numbers": []})
-    assert os.listdir(tmp_path) == ["1"]
+    assert sorted(os.listdir(tmp_path)) == ["1", "deploy"]
 
 
 def test_without_beams_there_is_no_nbest(task, tmp_path):
@@ -343,7 +343,7 @@ def test_a_version_is_kept_unless_told_otherwise(task, copy):
     assert contents(copy) == before
     assert export(task, copy, overwrite=True, beam_width=None) == copy
     assert Export(copy).signatures == ["explain", "serving_default"]
-    assert os.listdir(copy.parent) == ["3"]
+    assert sorted(os.listdir(copy.parent)) == ["3", "deploy"]
 
 
 def test_a_full_disk_leaves_the_old_version(task, copy):
@@ -355,7 +355,7 @@ def test_a_full_disk_leaves_the_old_version(task, copy):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert contents(copy) == before
-    assert os.listdir(copy.parent) == ["3"]
+    assert sorted(os.listdir(copy.parent)) == ["3", "deploy"]
     assert verify(copy) == []
 
 
@@ -371,7 +371,7 @@ def test_a_failing_rename_leaves_the_old_version(task, copy, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         export(task, copy, overwrite=True)
     assert contents(copy) == before
-    assert os.listdir(copy.parent) == ["3"]
+    assert sorted(os.listdir(copy.parent)) == ["3", "deploy"]
 
 
 def test_verify_names_the_file_that_is_damaged(copy):
@@ -422,13 +422,82 @@ def test_warm_up_requests_are_written(written):
     names = {request.model_spec.signature_name for request in requests}
     assert names == {"serving_default", "nbest", "explain"}
     golden = json.loads((written / "assets.extra" / "golden.json").read_text())
+    numbers = np.float32(golden["inputs"]["numbers"])
+    sizes = set()
     for request in requests:
-        numbers = tf.make_ndarray(request.inputs["numbers"])
-        assert np.array_equal(numbers, np.float32(golden["inputs"]["numbers"]))
+        asked = tf.make_ndarray(request.inputs["numbers"])
+        sizes.add((request.model_spec.signature_name, len(asked)))
+        assert all(any(np.array_equal(row, one) for one in numbers) for row in asked)
+    assert sizes == {(name, size) for name in names for size in (1, 8)}
 
 
 def test_without_the_serving_extra_there_is_no_warm_up(task, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
     path = export(task, tmp_path)
-    assert os.listdir(path / "assets.extra") == ["golden.json"]
+    assert sorted(os.listdir(path / "assets.extra")) == ["golden.json", "model_card.md"]
     assert verify(path) == []
+
+
+class TestCard:
+    def card(self, path):
+        return (path / "assets.extra" / "model_card.md").read_text(encoding="utf-8")
+
+    def test_says_what_the_model_takes_and_gives(self, written, task):
+        text = self.card(written)
+        assert text.startswith(f"# {task.name}\n")
+        assert "| input | `numbers` | Features |" in text
+        assert "| `serving_default` | `numbers` | " in text
+        assert "`score`" in text
+        assert text.count("Not told by whoever exported it.") == 5
+
+    def test_says_what_people_told(self, task, tmp_path):
+        told = {
+            "data": "Eight made-up rows \N{SNOWMAN}",
+            "scores": {"BLEU-4": 0.21862, "photos": 1000},
+            "limits": ["Knows 30 words.", "Has seen no people."],
+        }
+        text = self.card(export(task, tmp_path / "told", card=told))
+        assert "## Data\n\nEight made-up rows \N{SNOWMAN}\n" in text
+        assert "| BLEU-4 | 0.2186 |\n| photos | 1000 |" in text
+        assert "- Knows 30 words.\n- Has seen no people." in text
+        assert text.count("Not told by whoever exported it.") == 2
+
+    def test_what_nobody_asks_is_refused(self, task, tmp_path):
+        with pytest.raises(ValueError, match=r"`card` should be a dict of \['data', .*colour"):
+            export(task, tmp_path / "refused", card={"colour": "red"})
+        assert not (tmp_path / "refused").exists()
+
+
+class TestDeployment:
+    def test_names_the_model(self, tmp_path):
+        text_format = pytest.importorskip("google.protobuf.text_format")
+        servers = pytest.importorskip("tensorflow_serving.config.model_server_config_pb2")
+        folder = write_deployment(tmp_path / "captions")
+        text = (folder / "models.config").read_text()
+        config = text_format.Parse(text, servers.ModelServerConfig())
+        (model,) = config.model_config_list.config
+        assert (model.name, model.base_path) == ("captions", "/models/captions")
+
+    def test_all_files_fit_together(self, tmp_path):
+        yaml = pytest.importorskip("yaml")
+        folder = write_deployment(tmp_path / "captions", name="words")
+        compose = yaml.safe_load((folder / "compose.yaml").read_text())["services"]["serving"]
+        deployment, service = yaml.safe_load_all((folder / "kubernetes.yaml").read_text())
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        assert compose["image"] == container["image"]
+        assert compose["command"] == container["args"]
+        assert "..:/models/words:ro" in compose["volumes"]
+        named = {arg.rpartition("/")[2] for arg in compose["command"] if "/deploy/" in arg}
+        assert named <= set(os.listdir(folder))
+        assert {mount["mountPath"] for mount in container["volumeMounts"]} == {
+            "/models/words",
+            "/deploy",
+        }
+        assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
+
+    def test_what_was_changed_stays(self, task, tmp_path):
+        folder = write_deployment(tmp_path)
+        (folder / "batching.config").write_text("max_batch_size { value: 4 }")
+        export(task, tmp_path)
+        assert (folder / "batching.config").read_text() == "max_batch_size { value: 4 }"
+        assert verify(tmp_path) == []
