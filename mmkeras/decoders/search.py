@@ -50,6 +50,8 @@ class _Rules(NamedTuple):
     no_repeat_ngram: int
     start_id: int
     end_id: int
+    # `(rows, 1)` int32: the most ids of each row, END included; None for `max_length`.
+    limit: tf.Tensor | None = None
 
 
 def greedy(
@@ -62,6 +64,7 @@ def greedy(
     length_penalty=0.6,
     min_length=0,
     no_repeat_ngram=0,
+    length_limit=None,
     start_id=1,
     end_id=2,
 ):
@@ -76,6 +79,8 @@ def greedy(
         length_penalty: number from 0, or `(batch_size,)` tensor; 0 scores by plain log-probability.
         min_length: int, the least ids before END.
         no_repeat_ngram: int, no run of so many ids comes twice; 0 allows all.
+        length_limit: int or `(batch_size,)` tensor: the most ids in the answer of an example, END
+            included, where it may be shorter than `max_length`; above `min_length`.
         start_id, end_id: int, the ids of START and END.
 
     Raises:
@@ -89,6 +94,7 @@ def greedy(
     [[[3, 0, 0, 0, 0]]]
     """
     rules = _rules(max_length, min_length, no_repeat_ngram, start_id, end_id)
+    rules = _limited(rules, length_limit, 1)
     length_penalty = _column("length_penalty", length_penalty, least=0.0)
 
     def likeliest(logits, index):
@@ -114,6 +120,7 @@ def sample(
     length_penalty=0.6,
     min_length=0,
     no_repeat_ngram=0,
+    length_limit=None,
     start_id=1,
     end_id=2,
 ):
@@ -133,7 +140,7 @@ def sample(
             the batch. Or `(batch_size,)` integer tensor: they depend on its own seed alone. Neither
             depends on the neighbours. None draws anew at every call.
         samples: int, answers per example, drawn independently.
-        length_penalty, min_length, no_repeat_ngram, start_id, end_id: as in `greedy`.
+        length_penalty, min_length, no_repeat_ngram, length_limit, start_id, end_id: as in `greedy`.
 
     Raises:
         ValueError: if an option is out of its range.
@@ -147,6 +154,7 @@ def sample(
     rules = _rules(max_length, min_length, no_repeat_ngram, start_id, end_id)
     _whole("top_k", top_k, 0)
     _whole("samples", samples, 1)
+    rules = _limited(rules, length_limit, samples)
     length_penalty = _column("length_penalty", length_penalty, least=0.0)
     everything = isinstance(top_p, numbers.Real) and top_p == 1
     top_p = _per_sample(_column("top_p", top_p, above=0.0, most=1.0), samples)
@@ -181,10 +189,12 @@ def beam(
     scorers=None,
     *,
     beam_width=BEAM_WIDTH,
+    beam_limit=None,
     n_best=1,
     length_penalty=0.6,
     min_length=0,
     no_repeat_ngram=0,
+    length_limit=None,
     start_id=1,
     end_id=2,
 ):
@@ -199,9 +209,11 @@ def beam(
     Args:
         step, state, batch_size, max_length, scorers: as in `greedy`.
         beam_width: int, beginnings followed per example.
+        beam_limit: int or `(batch_size,)` tensor: an example may follow fewer than `beam_width`,
+            and is answered as with so many.
         n_best: int, answers per example, at most `beam_width`. Where fewer answers exist the rest
             is empty and scores `-inf`.
-        length_penalty, min_length, no_repeat_ngram, start_id, end_id: as in `greedy`.
+        length_penalty, min_length, no_repeat_ngram, length_limit, start_id, end_id: as in `greedy`.
 
     Raises:
         ValueError: if an option is out of its range.
@@ -223,6 +235,10 @@ def beam(
         )
     length_penalty = _column("length_penalty", length_penalty, least=0.0)
     penalties = _penalty(tf.range(1, max_length + 1), length_penalty)
+    rules = _limited(rules, length_limit, beam_width)
+    followed = None
+    if beam_limit is not None:
+        followed = tf.range(beam_width) < _limits("beam_limit", beam_limit)
     first_rows = tf.range(batch_size)[:, None] * beam_width
     step, state = _scored(step, state, batch_size, scorers, rules)
     most = sum(scorer.most for scorer in (scorers or {}).values())
@@ -236,6 +252,8 @@ def beam(
         each = values.shape[-1]
         scores, picked = tf.math.top_k(tf.reshape(values, [-1, beam_width * each]), beam_width)
         words = tf.gather(tf.reshape(words, [-1, beam_width * each]), picked, batch_dims=1)
+        if followed is not None:
+            scores = tf.where(followed, scores, IMPOSSIBLE)
         parent = picked // each
         ids = _put(tf.gather(ids, parent, batch_dims=1), index, words)
 
@@ -441,7 +459,10 @@ def _allowed(logits, ids, index, rules):
     kind = np.ones([rules.max_length], "int32")
     kind[: rules.min_length] = 0
     kind[-1] = 2
-    logits = tf.where(tf.gather(now, tf.gather(kind, index)), logits, IMPOSSIBLE)
+    now = tf.gather(now, tf.gather(kind, index))
+    if rules.limit is not None:
+        now &= (index < rules.limit - 1) | (tf.range(logits.shape[-1]) == rules.end_id)
+    logits = tf.where(now, logits, IMPOSSIBLE)
     if rules.no_repeat_ngram:
         logits = _without_repeats(logits, ids, index, rules.no_repeat_ngram)
     return logits
@@ -569,6 +590,21 @@ def _rules(max_length, min_length, no_repeat_ngram, start_id, end_id):
             f"Received: min_length={min_length}, max_length={max_length}"
         )
     return _Rules(max_length, min_length, no_repeat_ngram, start_id, end_id)
+
+
+def _limited(rules, length_limit, repeats):
+    """The rules with a limit of its own for each row, of which an example has so many."""
+    if length_limit is None:
+        return rules
+    limit = _limits("length_limit", length_limit, rules.min_length + 1)
+    return rules._replace(limit=_per_sample(limit, repeats))
+
+
+def _limits(name, value, least=1):
+    """A whole number or one per example as a column of int32; a tensor's values are not checked."""
+    if isinstance(value, numbers.Real):
+        _whole(name, value, least)
+    return tf.reshape(tf.cast(value, tf.int32), [-1, 1])
 
 
 def _whole(name, value, least):

@@ -461,3 +461,48 @@ def test_options_of_none_are_not_given():
         teller.step, teller.state(), 1, 5, beam_width=None, temperature=None, seed=None
     )
     assert_told(given_none, told(greedy(teller.step, teller.state(), 1, 5)))
+
+
+@few
+@given(seeds)
+def test_limits_of_examples_are_those_of_searches_alone(seed):
+    """Each example of a batch is searched as if it had its width and its length to itself."""
+    widths, lengths = [1, 4, 2], [7, 3, 5]
+    teller = Teller(seed, examples=3)
+    found = {
+        "beam": beam(
+            teller.step,
+            teller.state(),
+            3,
+            7,
+            beam_width=4,
+            beam_limit=tf.constant(widths),
+            length_limit=tf.constant(lengths),
+        ),
+        "greedy": greedy(teller.step, teller.state(), 3, 7, length_limit=tf.constant(lengths)),
+        "sample": sample(
+            teller.step,
+            teller.state(),
+            3,
+            7,
+            samples=2,
+            seed=tf.constant([5, 6, 7]),
+            length_limit=tf.constant(lengths),
+        ),
+    }
+    for i, (width, length) in enumerate(zip(widths, lengths, strict=True)):
+        one = (teller.step, teller.state(slice(i, i + 1)), 1, length)
+        alone = {"beam": beam(*one, beam_width=width), "greedy": greedy(*one)}
+        for name, each in alone.items():
+            ids = found[name]["ids"][i].numpy()
+            assert ids[:, :length].tolist() == each["ids"][0].numpy().tolist()
+            assert not ids[:, length:].any()
+            np.testing.assert_allclose(found[name]["scores"][i], each["scores"][0], rtol=1e-5)
+        assert (found["sample"]["lengths"][i] < length).numpy().all()
+
+
+@pytest.mark.parametrize("options", [{"beam_limit": 0}, {"length_limit": 0}])
+def test_limits_are_above_0(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=rf"`{name}` should be a whole number from 1"):
+        beam(Teller(0).step, Teller(0).state(), 1, 4, **options)
