@@ -85,6 +85,13 @@ class Steps:
                 "others of TensorFlow give each replica a loss, and a clipping, of its own. "
                 f"Received: {type(self.distribute_strategy).__name__}"
             )
+        if self.optimizer is not None:
+            inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+            if inner._distribution_strategy is not self.distribute_strategy:
+                raise ValueError(
+                    "The optimizer should be made within the scope of the strategy too, as the "
+                    "model is: its variables belong to all replicas."
+                )
         if self.jit_compile:
             raise ValueError(
                 f"`jit_compile` should be False with {count} replicas: what they tell each other "

@@ -19,14 +19,19 @@ import numpy as np
 
 def main():
     args = arguments()
+    strategy = mm.strategy(args.strategy)
     train, valid, test = mm.read(args.data, args.path)
     if args.test:
         test = mm.read_manifest(args.test)
     if args.folds:
-        return cross_validate(args, train)
+        with strategy.scope():
+            return cross_validate(args, train)
     if valid is None:
         train, valid = next(mm.folds(train, 10, seed=args.seed))
-    model, history = fit(args, train, valid)
+    with strategy.scope():
+        model, history = fit(args, train, valid)
+    if not strategy.extended.should_checkpoint:
+        return  # Of several workers the first goes on alone.
     held_out = test or valid
     scores, labels = mm.evaluate(model, held_out, 64)
     print(f"\n{'test' if test else 'valid'} split\n{mm.format_class_scores(scores)}")
@@ -71,6 +76,7 @@ def arguments():
     add("--learning-rate", type=float, default=1e-3)
     add("--weight-decay", type=float, default=0.01)
     add("--seed", type=int, default=0)
+    add("--strategy", help="of `mm.strategy`: one, mirrored or multi_worker")
     return parser.parse_args()
 
 

@@ -18,6 +18,7 @@ import keras
 
 def main():
     args = arguments()
+    strategy = mm.strategy(args.strategy)
     keras.utils.set_random_seed(args.seed)
     started = time.time()
 
@@ -27,9 +28,12 @@ def main():
         train["caption"], args.tokenizer, args.vocabulary_size, args.minimum_count
     )
     print(f"{len(train['image'])} photos to train on, {words.vocabulary_size} tokens")
-    model = build(args, words)
-    histories = train_model(args, model, train, valid)
+    with strategy.scope():
+        model = build(args, words)
+        histories = train_model(args, model, train, valid)
     print(f"Trained in {(time.time() - started) / 60:.1f} minutes")
+    if not strategy.extended.should_checkpoint:
+        return  # Of several workers the first goes on alone.
 
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -97,6 +101,7 @@ def arguments():
     add("--length-penalty", type=float, default=0.6)
     add("--on-error", default="raise", choices=["raise", "skip"], help="at a broken photo")
     add("--seed", type=int, default=0)
+    add("--strategy", help="of `mm.strategy`: one, mirrored or multi_worker")
     args = parser.parse_args()
     if args.demo:
         parser.set_defaults(**DEMO)

@@ -19,6 +19,7 @@ import numpy as np
 
 def main():
     args = arguments()
+    strategy = mm.strategy(args.strategy)
     keras.utils.set_random_seed(args.seed)
     started = time.time()
 
@@ -34,9 +35,12 @@ def main():
         train["caption"], args.tokenizer, args.vocabulary_size, args.minimum_count
     )
     print(f"{len(train['image'])} photos to train on, {words.vocabulary_size} tokens")
-    model = build(args, words, train)
-    train_model(args, model, train, valid)
+    with strategy.scope():
+        model = build(args, words, train)
+        train_model(args, model, train, valid)
     print(f"Trained in {(time.time() - started) / 60:.1f} minutes")
+    if not strategy.extended.should_checkpoint:
+        return  # Of several workers the first goes on alone.
 
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -87,6 +91,7 @@ def arguments():
     add("--weight-decay", type=float, default=0.01)
     add("--on-error", default="raise", choices=["raise", "skip"], help="at a broken photo")
     add("--seed", type=int, default=0)
+    add("--strategy", help="of `mm.strategy`: one, mirrored or multi_worker")
     return parser.parse_args()
 
 

@@ -22,6 +22,7 @@ PRESENT = [INPUTS, *([name] for name in INPUTS), ["image", "audio"], ["image", "
 
 def main():
     args = arguments()
+    strategy = mm.strategy(args.strategy)
     keras.utils.set_random_seed(args.seed)
     started = time.time()
     train, valid, test = mm.read(
@@ -34,26 +35,29 @@ def main():
         seed=args.seed,
     )
     words = mm.train_tokenizer(train["question"], "word")
-    # All questions about a room share the encoding of its picture and its sound.
-    room = {
-        "image": (mm.Image(64, optional=True), mm.once(mm.conv("tiny"), "image_once")),
-        "audio": (
-            mm.Audio(args.sample_rate, bands=40, optional=True),
-            mm.once(mm.conv_lstm("nano", dropout=args.dropout), "audio_once"),
-        ),
-        "readings": mm.Features((len(train["readings"][0]),), optional=True),
-    }
-    model = mm.multimodal_question_answering(
-        words,
-        mm.Labels(mm.most_common(train["answer"]), unknown="ignore"),
-        room,
-        fusion=args.fusion,
-        size=args.size,
-        modality_dropout=args.modality_dropout,
-        dropout=args.dropout,
-    )
-    history = fit(args, model, train, valid)
+    with strategy.scope():
+        # All questions about a room share the encoding of its picture and its sound.
+        room = {
+            "image": (mm.Image(64, optional=True), mm.once(mm.conv("tiny"), "image_once")),
+            "audio": (
+                mm.Audio(args.sample_rate, bands=40, optional=True),
+                mm.once(mm.conv_lstm("nano", dropout=args.dropout), "audio_once"),
+            ),
+            "readings": mm.Features((len(train["readings"][0]),), optional=True),
+        }
+        model = mm.multimodal_question_answering(
+            words,
+            mm.Labels(mm.most_common(train["answer"]), unknown="ignore"),
+            room,
+            fusion=args.fusion,
+            size=args.size,
+            modality_dropout=args.modality_dropout,
+            dropout=args.dropout,
+        )
+        history = fit(args, model, train, valid)
     print(f"Trained in {(time.time() - started) / 60:.1f} minutes")
+    if not strategy.extended.should_checkpoint:
+        return  # Of several workers the first goes on alone.
 
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -97,6 +101,7 @@ def arguments():
     add("--batch-size", type=int, default=64)
     add("--learning-rate", type=float, default=1e-3)
     add("--seed", type=int, default=0)
+    add("--strategy", help="of `mm.strategy`: one, mirrored or multi_worker")
     return parser.parse_args()
 
 

@@ -21,13 +21,17 @@ import keras
 
 def main():
     args = arguments()
+    strategy = mm.strategy(args.strategy)
     keras.utils.set_random_seed(args.seed)
     started = time.time()
 
     train, valid, test = read(args)
-    model = build(args, train)
-    train_model(args, model, train, valid)
+    with strategy.scope():
+        model = build(args, train)
+        train_model(args, model, train, valid)
     print(f"Trained in {(time.time() - started) / 60:.1f} minutes")
+    if not strategy.extended.should_checkpoint:
+        return  # Of several workers the first goes on alone.
 
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -67,6 +71,7 @@ def arguments():
     add("--learning-rate", type=float, default=2e-3)
     add("--on-error", default="raise", choices=["raise", "skip"], help="at a wrong question")
     add("--seed", type=int, default=0)
+    add("--strategy", help="of `mm.strategy`: one, mirrored or multi_worker")
     return parser.parse_args()
 
 

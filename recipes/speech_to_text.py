@@ -23,23 +23,27 @@ import keras
 
 def main():
     args = arguments()
+    strategy = mm.strategy(args.strategy)
     keras.utils.set_random_seed(args.seed)
     started = time.time()
 
     train, valid, test = read(args)
     tokens = mm.train_tokenizer(train["transcript"], args.tokenizer, args.vocabulary_size)
     print(f"{len(train['audio'])} recordings to train on, {tokens.vocabulary_size} tokens")
-    model = mm.speech_to_text(
-        tokens,
-        audio(args),
-        encoder(args),
-        decoder=args.decoder,
-        size=args.size,
-        subsampling=args.subsampling,
-        dropout=args.dropout,
-    )
-    history = train_model(args, model, train, valid)
+    with strategy.scope():
+        model = mm.speech_to_text(
+            tokens,
+            audio(args),
+            encoder(args),
+            decoder=args.decoder,
+            size=args.size,
+            subsampling=args.subsampling,
+            dropout=args.dropout,
+        )
+        history = train_model(args, model, train, valid)
     print(f"Trained in {(time.time() - started) / 60:.1f} minutes")
+    if not strategy.extended.should_checkpoint:
+        return  # Of several workers the first goes on alone.
 
     held_out, scores = test or valid, {}
     for name, language, search in searches(args, train["transcript"], tokens):
@@ -115,6 +119,7 @@ def arguments():
     add("--on-error", default="raise", choices=["raise", "skip"], help="at a broken recording")
     add("--scores-only", action="store_true", help="no export, and no report")
     add("--seed", type=int, default=0)
+    add("--strategy", help="of `mm.strategy`: one, mirrored or multi_worker")
     return parser.parse_args()
 
 

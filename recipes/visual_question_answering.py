@@ -23,6 +23,7 @@ import keras
 
 def main():
     args = arguments()
+    strategy = mm.strategy(args.strategy)
     keras.utils.set_random_seed(args.seed)
     started = time.time()
 
@@ -30,9 +31,12 @@ def main():
     words = mm.train_tokenizer(train["question"], "word", minimum_count=args.minimum_words)
     answers = mm.most_common(train["answer"], args.answers, args.minimum_count)
     print(f"{len(train['question'])} questions to train on, {len(answers)} answers")
-    model = build(args, words, answers)
-    history = train_model(args, model, train, valid)
+    with strategy.scope():
+        model = build(args, words, answers)
+        history = train_model(args, model, train, valid)
     print(f"Trained in {(time.time() - started) / 60:.1f} minutes")
+    if not strategy.extended.should_checkpoint:
+        return  # Of several workers the first goes on alone.
 
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -92,6 +96,7 @@ def arguments():
     add("--wordnet", help="the folder of a WordNet database, for WUPS")
     add("--on-error", default="raise", choices=["raise", "skip"], help="at a broken picture")
     add("--seed", type=int, default=0)
+    add("--strategy", help="of `mm.strategy`: one, mirrored or multi_worker")
     return parser.parse_args()
 
 
