@@ -74,7 +74,8 @@ class _Door:
             self._check(scope)
             await self._app(scope, receive, noted)
         except Refusal as refusal:
-            await _refused(None, refusal)(scope, receive, noted)
+            response = await _refused(None, refusal)
+            await response(scope, receive, noted)
         finally:
             milliseconds = 1000 * (time.perf_counter() - start)
             client = (scope["client"] or ["-"])[0]
@@ -230,7 +231,8 @@ async def _readyz(request):
     return JSONResponse({"ready": ready, "models": versions}, 200 if ready else 503)
 
 
-def _refused(request, refusal):
+# Starlette runs in threads what is not a coroutine.
+async def _refused(request, refusal):
     headers = {}
     if refusal.http_status == 401:
         headers = {"www-authenticate": "Bearer"}
@@ -240,14 +242,14 @@ def _refused(request, refusal):
     return JSONResponse({"error": str(refusal)}, refusal.http_status, headers)
 
 
-def _not_found(request, error):
+async def _not_found(request, error):
     return JSONResponse({"error": f"Not found: {request.scope['path']}"}, 404)
 
 
-def _malformed(request, error):
+async def _malformed(request, error):
     message = f"Malformed request: {request.method} {request.scope['path']}"
     return JSONResponse({"error": message}, 405, error.headers)
 
 
-def _failed(request, error):
+async def _failed(request, error):
     return JSONResponse({"error": "Internal error; the server's log tells more"}, 500)
