@@ -107,7 +107,7 @@ def _parser():
     serve.add_argument("--batch-size", type=int, help="rows that go through a model at once (64)")
     serve.add_argument("--batch-timeout-ms", type=float, help="to wait for more of them (1)")
     serve.add_argument("--batch-threads", type=int, help="batches at the same time (cores)")
-    serve.add_argument("--queue", type=int, help="rows that may wait; more get a 503 (256)")
+    serve.add_argument("--queue", type=int, help="rows that may wait; more get a 503 (128)")
     serve.add_argument("--timeout", type=float, help="seconds that a request may take (30)")
     serve.add_argument("--body-mb", type=float, help="megabytes of a request (64)")
     serve.set_defaults(run=_serve)

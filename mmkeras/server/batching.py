@@ -45,7 +45,7 @@ class Batcher:
         observe: A function of the rows of each batch.
     """
 
-    def __init__(self, max_rows=64, wait=0.001, limit=256, threads=2, observe=lambda rows: None):
+    def __init__(self, max_rows=64, wait=0.001, limit=128, threads=2, observe=lambda rows: None):
         self.max_rows, self._wait, self._limit = max_rows, wait, limit
         self._observe = observe
         self._queues, self._waiting, self._closed = {}, 0, False

@@ -1,8 +1,10 @@
 """A server of bundles: its ports, its start and its end."""
 
 import asyncio
+import contextlib
 import errno
 import logging
+import os
 import signal
 import socket
 import threading
@@ -23,6 +25,8 @@ POLL = 1.0
 # Seconds that a connection may be idle: more than proxies keep theirs, which would else ask just
 # when it closes.
 KEEP_ALIVE = 75
+# How far threads that count stand behind.
+NICE = 10
 # Bytes of the head of a request.
 HEAD_SIZE = 2**16
 
@@ -104,6 +108,7 @@ class Server:
 
     def run(self):
         """Serves until SIGTERM or SIGINT; what has been asked by then is answered."""
+        _give_way()
         # Uvicorn raises the signal that ended it once more.
         was = signal.signal(signal.SIGTERM, lambda *_: None)
         try:
@@ -170,6 +175,14 @@ class Server:
         for each in (self._socket, self._grpc_socket):
             if each is not None:
                 each.close()
+
+
+def _give_way():
+    """Lets the threads that count wait for the one that reads: too much is refused at once."""
+    with contextlib.suppress(OSError, AttributeError):
+        for thread in map(int, os.listdir("/proc/self/task")):
+            if thread != threading.get_native_id():
+                os.setpriority(os.PRIO_PROCESS, thread, NICE)
 
 
 def _listen(host, port):

@@ -26,7 +26,7 @@ class Limits:
     batch_size: int = 64
     batch_timeout: float = 0.001
     batch_threads: int = dataclasses.field(default_factory=lambda: os.cpu_count() or 1)
-    queue: int = 256
+    queue: int = 128
     request_timeout: float = 30.0
     body_size: int = 64 * 2**20
 
