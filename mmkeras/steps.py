@@ -3,6 +3,8 @@
 For Keras on TensorFlow; other backends have steps of their own.
 """
 
+import warnings
+
 import keras
 import tensorflow as tf
 from keras import tree
@@ -53,7 +55,9 @@ class Steps:
 
     def _apply(self, gradients):
         variables = self.trainable_weights
-        if replicas.count() == 1:
+        if not variables:
+            warnings.warn("The model does not have any trainable weights.", stacklevel=2)
+        elif replicas.count() == 1:
             self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         else:
             tf.distribute.get_strategy().apply(self.optimizer, gradients, variables)
