@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+# What stands for a value that an example lacks; 0 of other types.
+NOTHING = {"DT_STRING": b"", "DT_FLOAT": float("nan"), "DT_DOUBLE": float("nan")}
+
 
 def columns(records, specs):
     """Lists by input name -> lists by the names of a signature, files read."""
@@ -32,7 +35,7 @@ def columns(records, specs):
 
 def _value(name, row, value, spec, is_file):
     if value is None:
-        return b"" if spec.dtype == "DT_STRING" else _nothing(spec.shape[1:])
+        return _filled(NOTHING.get(spec.dtype, 0), spec.shape[1:])
     if not is_file or isinstance(value, bytes):
         return listed(value)
     try:
@@ -41,11 +44,10 @@ def _value(name, row, value, spec, is_file):
         raise ValueError(f"Input {name!r}, row {row}: {error}") from None
 
 
-def _nothing(shape):
-    """Not a number, in as many places."""
+def _filled(value, shape):
     if not shape:
-        return float("nan")
-    return [_nothing(shape[1:]) for _ in range(max(shape[0], 0))]
+        return value
+    return [_filled(value, shape[1:]) for _ in range(max(shape[0], 0))]
 
 
 def listed(values):

@@ -99,6 +99,7 @@ def test_bytes_numbers_and_missing_values(connect):
         "number": [3, 3],
         "total": [3.0, 7.0],
     }
+    assert client.infer({"n": [None, 4]}, "root") == {"root": [0.0, 2.0]}
     assert client.predict({"n": np.int64(5)}, "next") == {"next": 6}
     assert client.infer({"text": ["é", "犬"]}, "upper") == {"upper": ["É", "犬"]}
 
