@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from mmkeras.serving import asked
 from mmkeras.serving.card import check_card, write_card
 from mmkeras.serving.deployment import write_deployment
 from mmkeras.serving.golden import record
@@ -34,6 +35,10 @@ def export(
       answers too
     - `explain`: the same -> what `serving_default` gives, `caption_tokens` `(batch, length)` and
       `caption_attention` `(batch, length, context length)`, see `Task.explain`
+    - `search`, `sample` of a decoder: the same, and for each row what it asks for, see
+      `mmkeras.serving.asked`: `beam_width` up to that of the export, `max_length` in tokens, END
+      included, and `length_penalty`; `temperature`, `top_p`, `seed` and `max_length` -> what
+      `serving_default` gives. A value of 0, or NaN of the fractions, asks for nothing.
     - `timestamps`: the same -> what `serving_default` gives and when each word was said, of heads
       that align what they answer to a recording, see `Task.timestamps`
     - `embed_image`: `image_bytes` -> `embedding` `(batch, width)`, one for each input that has an
@@ -98,18 +103,22 @@ def export(
         signatures["explain"] = ("explain", options)
         if several:
             signatures["nbest"] = ("serve", {**options, **several})
+    requests = {}
+    if len(heads) == 1 and hasattr(heads[0], "max_length") and hasattr(heads[0], "step"):
+        requests = {"sample": options} | ({"search": options} if several else {})
+        raw |= asked.nothing(len(next(iter(raw.values()))))
     signatures |= {f"embed_{name}": ("embedding", {"name": name}) for name in task.embeds}
     if task.aligned:
         signatures["timestamps"] = ("timestamps", options)
-    archive, takes, gives = _archive(task, signatures)
+    archive, takes, gives = _archive(task, signatures, requests)
     # A model server takes no directory for a version whose name is not a number.
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         archive.write_out(str(aside), verbose=False)
         write_card(aside, task, takes, gives, card)
-        write_warmup(aside, {name: takes[name] for name in signatures}, raw)
+        write_warmup(aside, {name: takes[name] for name in (*signatures, *requests)}, raw)
         optional = [name for name, field in task.preprocessor.inputs.items() if field.optional]
-        record(aside, raw, optional)
+        record(aside, raw, [*optional, *(asked.NAMES if requests else [])])
         for file in (aside, *aside.rglob("*")):
             _sync(file)
         write_deployment(target.parent)
@@ -142,7 +151,7 @@ def _raw(task, examples):
     return task.raw_tensors(columns)
 
 
-def _archive(task, signatures):
+def _archive(task, signatures, requests):
     """The Keras archive of a Task, traced, with all that its graphs need tracked.
 
     Also what each signature takes and gives: specs by name.
@@ -155,6 +164,9 @@ def _archive(task, signatures):
         name: (functools.partial(getattr(task, method), **o), task.signature(o.get("name")))
         for name, (method, o) in signatures.items()
     }
+    for name, options in requests.items():
+        function = functools.partial(asked.answered, task, name, options=options)
+        functions[name] = (function, {**task.signature(), **asked.specs_of(name)})
     if what_hinders(task) is None:
         functions |= Stream(task, **signatures["serving_default"][1]).signatures()
     with _without_cudnn(task):

@@ -144,9 +144,11 @@ def _difference(expected, found):
 
 
 def _to_json(value, name):
-    """Nested lists; bytes as TensorFlow Serving's REST interface has them, floats exact."""
+    """Nested lists; bytes as TensorFlow Serving's REST interface has them, numbers exact."""
     if isinstance(value, list):
         return [_to_json(each, name) for each in value]
+    if isinstance(value, int):
+        return value
     if not isinstance(value, bytes):
         return float(f"{value:.9g}")
     return {"b64": base64.b64encode(value).decode()} if name.endswith("_bytes") else value.decode()

@@ -153,6 +153,7 @@ def _tensor(values, spec):
 def _columns(records, specs, optional):
     """Lists by input name -> lists of raw values by the names of a signature."""
     keys = {key.removesuffix("_bytes"): key for key in specs}
+    optional = [name for name in optional if name in keys]
     names = set(records) if isinstance(records, dict) else None
     if not names or not set(keys) - set(optional) <= names <= set(keys):
         received = sorted(records) if isinstance(records, dict) else type(records).__name__
@@ -184,7 +185,11 @@ def _is_missing(value):
 
 
 def _absent(spec):
-    return b"" if spec.dtype == tf.string else np.full(spec.shape[1:], np.nan, "float32")
+    if spec.dtype == tf.string:
+        return b""
+    return np.full(
+        spec.shape[1:], np.nan if spec.dtype.is_floating else 0, spec.dtype.as_numpy_dtype
+    )
 
 
 def _read(name, values):

@@ -20,7 +20,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 from mmkeras.builders import image_captioning
 from mmkeras.preprocessing import Features, Preprocessor, Text, train_tokenizer
 from mmkeras.serving import Export, export, verify, write_deployment
+from mmkeras.serving.asked import NAMES
 from mmkeras.task import Task
+
+NAN = float("nan")
 
 TEXTS = ["a red dog runs on grass", "two cats sleep on a sofa", "ein Mädchen lächelt", "犬が走る"]
 OPTIONS = {"beam_width": 3, "min_length": 3}
@@ -100,14 +103,21 @@ def test_an_empty_batch_gives_an_empty_answer(captioner):
 
 def test_signatures(captioner):
     found = {}
+    asked = {"search": ["beam_width", "length_penalty", "max_length"]}
+    asked["sample"] = ["max_length", "seed", "temperature", "top_p"]
     for signature in captioner.export.signatures:
-        (spec,) = captioner.export.specs(signature).values()
+        specs = captioner.export.specs(signature)
+        assert set(specs) == {"image_bytes", *asked.get(signature, [])}
+        spec = specs["image_bytes"]
         assert (spec.name, spec.shape.rank, spec.dtype) == ("image_bytes", 1, tf.string)
-        answers = captioner.export.run({"image_bytes": tf.constant(PHOTOS)}, signature)
+        raw = {name: tf.zeros([3], spec.dtype) for name, spec in specs.items() if name in NAMES}
+        answers = captioner.export.run({"image_bytes": tf.constant(PHOTOS), **raw}, signature)
         found[signature] = {key: (x.dtype, x.ndim) for key, x in answers.items()}
     one = {"caption": (object, 1), "score": (np.float32, 1)}
     assert found == {
         "serving_default": one,
+        "search": one,
+        "sample": one,
         "nbest": {"caption": (object, 2), "score": (np.float32, 2)},
         "explain": {**one, "caption_tokens": (object, 2), "caption_attention": (np.float32, 3)},
     }
@@ -355,7 +365,7 @@ def test_a_full_disk_leaves_the_old_version(task, copy):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert contents(copy) == before
-    assert sorted(os.listdir(copy.parent)) == ["3", "deploy"]
+    assert os.listdir(copy.parent) == ["3"]
     assert verify(copy) == []
 
 
@@ -501,3 +511,47 @@ class TestDeployment:
         export(task, tmp_path)
         assert (folder / "batching.config").read_text() == "max_batch_size { value: 4 }"
         assert verify(tmp_path) == []
+
+
+class TestAskedByRow:
+    """Signatures whose requests say how to search: as the task does when it is told so."""
+
+    def test_search(self, captioner):
+        exported, photos = Export(captioner.path), PHOTOS[:3]
+        asked = {"beam_width": [1, 3, 9], "max_length": [4, 0, 6], "length_penalty": [0.0, NAN, 2]}
+        found = exported.infer({"image": photos, **asked}, signature="search")
+        alone = [
+            captioner.task.infer(
+                {"image": photos[:1]}, beam_width=1, max_length=4, length_penalty=0
+            ),
+            captioner.task.infer({"image": photos[1:2]}, beam_width=3),
+            captioner.task.infer(
+                {"image": photos[2:]}, beam_width=4, max_length=6, length_penalty=2
+            ),
+        ]
+        assert found["caption"] == [each["caption"][0] for each in alone]
+        scores = [each["score"][0] for each in alone]
+        np.testing.assert_allclose(found["score"], scores, rtol=1e-4)
+
+    def test_who_asks_for_nothing_gets_what_all_get(self, captioner):
+        exported, photos = Export(captioner.path), PHOTOS[:2]
+        usual = exported.infer({"image": photos})
+        assert exported.infer({"image": photos}, signature="search") == usual
+        some = exported.infer({"image": photos, "beam_width": [None, 1]}, signature="search")
+        assert some["caption"][0] == usual["caption"][0]
+
+    def test_sample(self, captioner):
+        exported, photo = Export(captioner.path), PHOTOS[0]
+        asked = {
+            "temperature": [0.0, 1.0, 1.0, 1.0],
+            "top_p": [NAN, 1.0, 1.0, 1.0],
+            "seed": [0, 7, 7, 8],
+            "max_length": [0, 0, 0, 5],
+        }
+        found = exported.infer({"image": [photo] * 4, **asked}, signature="sample")["caption"]
+        assert found[0] == captioner.task.infer({"image": [photo]})["caption"][0]
+        assert found[1] == found[2]
+        raw = {"image_bytes": tf.constant([photo])}
+        options = {"temperature": 1.0, "top_p": tf.constant([1.0]), "seed": tf.constant([7])}
+        drawn = captioner.task.serve(raw, **options)["caption"][0].numpy()
+        assert found[1] == drawn.decode("utf-8", "replace")
