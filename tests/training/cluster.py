@@ -139,7 +139,7 @@ def train(strategy, name, directory=None, die_at=None):
     callbacks = [mm.Resume(directory, every_steps=2)] if directory else []
     callbacks += [Die(die_at)] if die_at else []
     made = task.fit(data, epochs=2, verbose=0, callbacks=callbacks).history
-    if name in ("clip", "retrieval"):
+    if name == "clip":
         data = mm.dataset(records, task.preprocessor, BATCH)
         scores = task.evaluate(data, verbose=0, return_dict=True)
         made |= {f"evaluated_{key}": value for key, value in scores.items()}
