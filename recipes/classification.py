@@ -77,6 +77,8 @@ def arguments():
     add("--weight-decay", type=float, default=0.01)
     add("--seed", type=int, default=0)
     add("--strategy", help="of `mm.strategy`: one, mirrored or multi_worker")
+    add("--save-steps", type=int, help="save so often, and go on from there when run again")
+    add("--check", action="store_true", help="only see whether one batch is learned by heart")
     return parser.parse_args()
 
 
@@ -106,13 +108,19 @@ def fit(args, train, valid):
     mm.compile_task(
         model, keras.optimizers.AdamW(rate, weight_decay=args.weight_decay, clipnorm=1.0)
     )
+    if args.check:
+        raise SystemExit(not mm.check(model, data))
     check = mm.dataset(valid, model.preprocessor, args.batch_size)
-    return model, model.fit(data, validation_data=check, epochs=args.epochs)
+    watch = [mm.StopOnNaN()]
+    if args.save_steps:
+        watch.append(mm.Resume(Path(args.out) / "checkpoints", every_steps=args.save_steps))
+    return model, model.fit(data, validation_data=check, epochs=args.epochs, callbacks=watch)
 
 
 def cross_validate(args, records):
-    accuracies = []
+    accuracies, out = [], args.out
     for train, held_out in mm.folds(records, args.folds, seed=args.seed):
+        args.out = f"{out}/fold{len(accuracies) + 1}"
         model, _ = fit(args, train, held_out)
         accuracies.append(mm.evaluate(model, held_out, 64)[0]["accuracy"])
         print(f"fold {len(accuracies)}: {accuracies[-1]:.2%}")

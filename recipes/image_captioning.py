@@ -102,6 +102,8 @@ def arguments():
     add("--on-error", default="raise", choices=["raise", "skip"], help="at a broken photo")
     add("--seed", type=int, default=0)
     add("--strategy", help="of `mm.strategy`: one, mirrored or multi_worker")
+    add("--save-steps", type=int, help="save so often, and go on from there when run again")
+    add("--check", action="store_true", help="only see whether one batch is learned by heart")
     args = parser.parse_args()
     if args.demo:
         parser.set_defaults(**DEMO)
@@ -187,7 +189,11 @@ def train_model(args, model, train, valid):
         rate, weight_decay=args.weight_decay, clipnorm=1.0, use_ema=True, ema_momentum=0.998
     )
     mm.compile_task(trained, optimizer)
+    if args.check:
+        raise SystemExit(not mm.check(trained, data))
     watch = [mm.StopOnNaN()]
+    if args.save_steps:
+        watch.append(mm.Resume(Path(args.out) / "checkpoints", every_steps=args.save_steps))
     fitted = trained.fit(data, validation_data=check, epochs=args.epochs, callbacks=watch)
     histories = [fitted.history]
     if args.self_critical_steps:
@@ -201,7 +207,7 @@ def train_model(args, model, train, valid):
         trained.compile(
             keras.optimizers.Adam(rate, clipnorm=1.0), {"caption": mm.SelfCriticalLoss()}
         )
-        fitted = trained.fit(samples, steps_per_epoch=steps, callbacks=watch)
+        fitted = trained.fit(samples, steps_per_epoch=steps, callbacks=watch[:1])
         histories.append(fitted.history)
     return histories
 

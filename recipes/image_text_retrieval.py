@@ -92,6 +92,8 @@ def arguments():
     add("--on-error", default="raise", choices=["raise", "skip"], help="at a broken photo")
     add("--seed", type=int, default=0)
     add("--strategy", help="of `mm.strategy`: one, mirrored or multi_worker")
+    add("--save-steps", type=int, help="save so often, and go on from there when run again")
+    add("--check", action="store_true", help="only see whether one batch is learned by heart")
     return parser.parse_args()
 
 
@@ -167,7 +169,12 @@ def train_model(args, model, train, valid):
         rate, weight_decay=args.weight_decay, clipnorm=1.0, use_ema=True, ema_momentum=0.99
     )
     mm.compile_task(trained, optimizer)
-    trained.fit(data, validation_data=check, epochs=args.epochs, callbacks=[mm.StopOnNaN()])
+    if args.check:
+        raise SystemExit(not mm.check(trained, data))
+    watch = [mm.StopOnNaN()]
+    if args.save_steps:
+        watch.append(mm.Resume(Path(args.out) / "checkpoints", every_steps=args.save_steps))
+    trained.fit(data, validation_data=check, epochs=args.epochs, callbacks=watch)
 
 
 def look(photos, pictures, captions, out, queries=8):

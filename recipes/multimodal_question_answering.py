@@ -102,6 +102,8 @@ def arguments():
     add("--learning-rate", type=float, default=1e-3)
     add("--seed", type=int, default=0)
     add("--strategy", help="of `mm.strategy`: one, mirrored or multi_worker")
+    add("--save-steps", type=int, help="save so often, and go on from there when run again")
+    add("--check", action="store_true", help="only see whether one batch is learned by heart")
     return parser.parse_args()
 
 
@@ -112,8 +114,12 @@ def fit(args, model, train, valid):
         0.0, steps, warmup_target=args.learning_rate, warmup_steps=steps // 20
     )
     mm.compile_task(model, keras.optimizers.AdamW(rate, weight_decay=0.01, clipnorm=1.0))
+    if args.check:
+        raise SystemExit(not mm.check(model, data))
     check = mm.dataset(valid, model.preprocessor, args.batch_size)
     watch = [mm.StopOnNaN()]
+    if args.save_steps:
+        watch.append(mm.Resume(Path(args.out) / "checkpoints", every_steps=args.save_steps))
     return model.fit(data, validation_data=check, epochs=args.epochs, callbacks=watch)
 
 

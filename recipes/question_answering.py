@@ -72,6 +72,8 @@ def arguments():
     add("--on-error", default="raise", choices=["raise", "skip"], help="at a wrong question")
     add("--seed", type=int, default=0)
     add("--strategy", help="of `mm.strategy`: one, mirrored or multi_worker")
+    add("--save-steps", type=int, help="save so often, and go on from there when run again")
+    add("--check", action="store_true", help="only see whether one batch is learned by heart")
     return parser.parse_args()
 
 
@@ -123,8 +125,12 @@ def train_model(args, model, train, valid):
         0.0, steps, warmup_target=args.learning_rate, warmup_steps=steps // 20
     )
     mm.compile_task(model, keras.optimizers.AdamW(rate, weight_decay=0.01, clipnorm=1.0))
+    if args.check:
+        raise SystemExit(not mm.check(model, data))
     check = mm.dataset(valid, fields, size, **wrong)
     watch = [mm.StopOnNaN()]
+    if args.save_steps:
+        watch.append(mm.Resume(Path(args.out) / "checkpoints", every_steps=args.save_steps))
     model.fit(data, validation_data=check, epochs=args.epochs, callbacks=watch)
 
 

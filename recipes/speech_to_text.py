@@ -120,6 +120,8 @@ def arguments():
     add("--scores-only", action="store_true", help="no export, and no report")
     add("--seed", type=int, default=0)
     add("--strategy", help="of `mm.strategy`: one, mirrored or multi_worker")
+    add("--save-steps", type=int, help="save so often, and go on from there when run again")
+    add("--check", action="store_true", help="only see whether one batch is learned by heart")
     return parser.parse_args()
 
 
@@ -182,7 +184,11 @@ def train_model(args, model, train, valid):
         rate, weight_decay=0.01, clipnorm=1.0, beta_2=0.98, use_ema=True, ema_momentum=0.995
     )
     mm.compile_task(model, optimizer)
+    if args.check:
+        raise SystemExit(not mm.check(model, data))
     watch = [mm.StopOnNaN()]
+    if args.save_steps:
+        watch.append(mm.Resume(Path(args.out) / "checkpoints", every_steps=args.save_steps))
     return model.fit(data, validation_data=check, epochs=args.epochs, callbacks=watch)
 
 

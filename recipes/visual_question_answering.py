@@ -97,6 +97,8 @@ def arguments():
     add("--on-error", default="raise", choices=["raise", "skip"], help="at a broken picture")
     add("--seed", type=int, default=0)
     add("--strategy", help="of `mm.strategy`: one, mirrored or multi_worker")
+    add("--save-steps", type=int, help="save so often, and go on from there when run again")
+    add("--check", action="store_true", help="only see whether one batch is learned by heart")
     return parser.parse_args()
 
 
@@ -157,8 +159,12 @@ def train_model(args, model, train, valid):
     mm.compile_task(
         trained, keras.optimizers.AdamW(rate, weight_decay=args.weight_decay, clipnorm=1.0)
     )
+    if args.check:
+        raise SystemExit(not mm.check(trained, data))
     check = mm.dataset(valid, trained.preprocessor, args.batch_size)
     watch = [mm.StopOnNaN()]
+    if args.save_steps:
+        watch.append(mm.Resume(Path(args.out) / "checkpoints", every_steps=args.save_steps))
     return trained.fit(data, validation_data=check, epochs=args.epochs, callbacks=watch)
 
 

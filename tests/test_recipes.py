@@ -136,15 +136,16 @@ def test_classification_from_a_manifest(tmp_path):
     (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "vectors.txt").write_text("what 1 0\nFILM 0 1\n")
     options = ["--data", "manifest", "--path", tmp_path / "texts.jsonl", "--epochs", "1"]
-    said = run(
-        "classification", *options, "--vectors", tmp_path / "vectors.txt", "--out", tmp_path / "out"
-    )
+    vectors = ["--vectors", tmp_path / "vectors.txt", "--out", tmp_path / "out"]
+    said = run("classification", *options, *vectors, "--save-steps", "1")
+    assert any((tmp_path / "out" / "checkpoints").iterdir())
     assert "Word vectors of 2 words; 2 have none" in said
     assert "macro F1" in said
     assert "verified, equal" in said
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
     assert mm.load_model(tmp_path / "out" / "model.keras").infer({"text": ["dull"]})["label"]
     assert "2 folds: " in run("classification", *options, "--folds", "2")
+    assert "One batch, " in run("classification", *options, "--check")
 
 
 def test_visual_question_answering_from_a_manifest(tmp_path):
