@@ -729,7 +729,7 @@ class TestTranscripts:
         ("text", "seconds", "fault"),
         [
             ("", 9, "is empty"),
-            ("abx", 9, "lacks: 'abx'"),
+            ("abx", 9, "lacks, 'x': 'abx'"),
             ("abcabc", 30, "has 6 tokens, over sequence_length=5"),
             ("abc", 4, "needs 3 frames under CTC, and there are 2"),
             ("aab", 6, "needs 4 frames under CTC, and there are 3"),
