@@ -102,7 +102,7 @@ function panel(served) {
   const { model, number, groups, path } = served;
   find(section, "h2").append(model, make("small", {}, `version ${number}`));
   const [form, ways, output] = ["form", "select", "output"].map((x) => find(section, x));
-  const failed = find(form, ".error");
+  const [failed, answer] = [find(form, ".error"), find(section, ".answer")];
   const say = (error) => {
     output.textContent = "";
     failed.textContent = error.message;
@@ -134,8 +134,10 @@ function panel(served) {
     current.abort();
     const { signal } = (current = new AbortController());
     clear(section);
+    answer.ariaBusy = "true";
     try {
       const [given, signatures] = [needed(), groups[ways.selectedIndex]];
+      await Promise.all(given.map(({ taking }) => taking));
       if (!given.some((field) => field.given())) {
         throw new Error(`Please give ${given.map(({ label }) => label).join(" or ")} first.`);
       }
@@ -155,6 +157,7 @@ function panel(served) {
     } catch (error) {
       if (!signal.aborted) say(error);
     }
+    if (!signal.aborted) answer.ariaBusy = "false";
   });
   return section;
 }
@@ -199,7 +202,7 @@ function fileField(name, sounds, taken, say) {
   const [image, audio, save, button] = ["img", "audio", "a", "button"].map((x) => find(element, x));
   const label = name.replace(/_bytes$/, "");
   const kind = PICTURE.test(label) ? "picture" : sounds || SOUND.test(label) ? "sound" : "file";
-  const field = { element, name, label, kind, audio, file: null };
+  const field = { element, name, label, kind, audio, file: null, taking: null };
   field.given = () => field.file !== null;
   field.value = async () => ({ b64: field.file ? await base64(field.file) : "" });
   find(element, ".name").textContent = label;
@@ -208,8 +211,7 @@ function fileField(name, sounds, taken, say) {
   button.hidden = kind === "picture";
 
   let last;
-  const take = async (file) => {
-    if (!file) return;
+  const read = async (file) => {
     last = file;
     const listens = kind === "sound" || /^(audio|video)/.test(file.type);
     const samples = listens ? await decoded(file) : null;
@@ -227,7 +229,9 @@ function fileField(name, sounds, taken, say) {
       player.hidden = !fits;
       if (fits) player.src = save.href;
     }
-    taken();
+  };
+  const take = (file) => {
+    if (file) (field.taking = read(file)).then(taken);
   };
   input.addEventListener("change", () => take(input.files[0]));
   for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
@@ -492,9 +496,9 @@ function showCode(section, served, fields, signatures) {
     const copy = make("button", { type: "button", ariaLabel: `Copy the ${language}` }, "Copy");
     copy.addEventListener("click", async () => {
       getSelection().selectAllChildren(code);
-      // Without https a browser lets only people copy.
-      await navigator.clipboard?.writeText(text);
-      copy.textContent = navigator.clipboard ? "Copied" : "Selected";
+      // A browser may let only people copy, always so without https.
+      const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+      copy.textContent = copied ? "Copied" : "Selected";
     });
     const head = make("div", { className: "row" }, make("h3", {}, language), copy);
     find(section, `.${language}`).replaceChildren(head, code);
