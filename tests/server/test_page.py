@@ -269,6 +269,19 @@ def test_a_question_is_asked_with_the_keyboard_alone(page, photo):
 
 
 @browses
+def test_a_file_that_is_still_read_is_waited_for(page):
+    page.run(f"""{{
+        const input = document.querySelector("{QUESTIONS}[type=file]");
+        const files = new DataTransfer();
+        files.items.add(new File(["12345"], "x.png"));
+        input.files = files.files;
+        input.dispatchEvent(new Event("change"));
+        input.form.requestSubmit();
+    }}""")
+    assert answer(page, QUESTIONS).endswith("of 5")
+
+
+@browses
 def test_what_a_signature_takes_beside_is_asked_for(page, photo):
     page.choose(CAPTIONS + "[type=file]", photo)
     answer(page, CAPTIONS)

@@ -32,14 +32,22 @@ async function ask(path, request) {
     throw new Error("The server cannot be reached, or it left before it answered.");
   }
   try {
-    // Servers write what is no number as JSON does not have it.
-    body = JSON.parse(body.replace(/(?<=[[:,])-?(Infinity|NaN)(?=[\],}])/g, "null"));
+    body = parsed(body);
   } catch {
     body = { error: `${reply.status} ${reply.statusText}` };
   }
   if (body.error === undefined) return body;
   const sentence = `The server could not answer: ${body.error.replace(/\.$/, "")}.`;
   throw Object.assign(new Error(sentence), { status: reply.status });
+}
+
+/** Of JSON, in which servers write what is no number as JSON does not have it. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return JSON.parse(text.replace(/(?<=[[:,])-?(Infinity|NaN)(?=[\],}])/g, "null"));
+  }
 }
 
 async function start() {
@@ -168,7 +176,8 @@ function textField(name, spec, form) {
   const text = spec.dtype === "DT_STRING" && sizes(spec).length === 1;
   const missing = text ? "" : nothing(/INT/.test(spec.dtype) ? 0 : NaN, sizes(spec).slice(1));
   find(element, ".name").textContent = name;
-  if (!text) box.placeholder = JSON.stringify(missing).replaceAll("null", "0");
+  const example = Array.isArray(missing) ? json(missing).replaceAll("NaN", "0") : "a number";
+  box.placeholder = text ? "" : example;
   box.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
