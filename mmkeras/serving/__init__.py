@@ -4,5 +4,6 @@ from mmkeras.serving.archive import export
 from mmkeras.serving.deployment import write_deployment
 from mmkeras.serving.golden import verify
 from mmkeras.serving.loading import Export
+from mmkeras.serving.weights import rounded
 
-__all__ = ["Export", "export", "verify", "write_deployment"]
+__all__ = ["Export", "export", "rounded", "verify", "write_deployment"]

@@ -14,8 +14,9 @@ from mmkeras.serving import asked
 from mmkeras.serving.card import check_card, write_card
 from mmkeras.serving.deployment import write_deployment
 from mmkeras.serving.golden import record
-from mmkeras.serving.loading import is_version, reason, versions
+from mmkeras.serving.loading import Export, is_version, reason, versions
 from mmkeras.serving.warmup import write_warmup
+from mmkeras.serving.weights import StoredWeights, check_weights, differences
 from mmkeras.streaming import Stream, what_hinders
 
 EXAMPLES = 2
@@ -24,7 +25,15 @@ MANY = 5
 
 
 def export(
-    task, path, examples=None, beam_width=4, n_best=None, overwrite=False, card=None, **options
+    task,
+    path,
+    examples=None,
+    beam_width=4,
+    n_best=None,
+    overwrite=False,
+    card=None,
+    weights="float32",
+    **options,
 ):
     """Write a Task as a SavedModel: raw bytes in, answers out, stock TensorFlow operations only.
 
@@ -68,6 +77,10 @@ def export(
         overwrite: Whether a version that is there is replaced.
         card: What its card should tell of it: a dict of text, lists or, of scores, numbers by
             name, under `"data"`, `"scores"`, `"languages"`, `"licence"` and `"limits"`.
+        weights: What matrices are stored as: `"float32"`, or in half the bytes `"bfloat16"`, or in
+            a quarter `"int8"`, which the graph casts: it computes in float32 all the same. The
+            card then tells how the golden requests' answers differ; `mmkeras.rounded` gives a task
+            to evaluate.
         **options: Of the search, as in `Task.infer`.
 
     Returns:
@@ -88,6 +101,7 @@ def export(
     ```
     """
     target, card = _target(Path(path), overwrite), check_card(card)
+    stored = None if check_weights(weights) == "float32" else StoredWeights(task, weights)
     raw = _raw(task, examples)
     heads = [task.get_layer(name) for name in task.preprocessor.targets]
     several = {}
@@ -110,12 +124,13 @@ def export(
     signatures |= {f"embed_{name}": ("embedding", {"name": name}) for name in task.embeds}
     if task.aligned:
         signatures["timestamps"] = ("timestamps", options)
-    archive, takes, gives = _archive(task, signatures, requests)
+    archive, takes, gives = _archive(task, signatures, requests, stored)
     # A model server takes no directory for a version whose name is not a number.
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         archive.write_out(str(aside), verbose=False)
-        write_card(aside, task, takes, gives, card)
+        changed = _changed(task, raw, aside, options) if stored else []
+        write_card(aside, task, takes, gives, card, [f"Stored as {weights}.", *changed])
         write_warmup(aside, {name: takes[name] for name in (*signatures, *requests)}, raw)
         optional = [name for name, field in task.preprocessor.inputs.items() if field.optional]
         record(aside, raw, [*optional, *(asked.NAMES if requests else [])])
@@ -151,15 +166,23 @@ def _raw(task, examples):
     return task.raw_tensors(columns)
 
 
-def _archive(task, signatures, requests):
+def _changed(task, raw, path, options):
+    """What answers with stored weights differ in from those of the Task, as sentences."""
+    raw = {name: raw[name] for name in task.signature()}
+    expected = task.serve_function(**options)(raw)
+    return differences({k: x.numpy() for k, x in expected.items()}, Export(path).run(raw))
+
+
+def _archive(task, signatures, requests, stored):
     """The Keras archive of a Task, traced, with all that its graphs need tracked.
 
     Also what each signature takes and gives: specs by name.
     """
     task.preprocessor.build()
     archive = keras.export.ExportArchive()
-    for resource in (task, *task.preprocessor.fields.values()):
-        archive.track(resource)
+    # Variables that graphs read are tracked anyway; those of a tracked task are written twice.
+    for field in task.preprocessor.fields.values():
+        archive.track(field)
     functions = {
         name: (functools.partial(getattr(task, method), **o), task.signature(o.get("name")))
         for name, (method, o) in signatures.items()
@@ -170,16 +193,17 @@ def _archive(task, signatures, requests):
     if what_hinders(task) is None:
         functions |= Stream(task, **signatures["serving_default"][1]).signatures()
     with _without_cudnn(task):
-        gives = {name: _add(archive, name, *each) for name, each in functions.items()}
+        gives = {name: _add(archive, name, *each, stored) for name, each in functions.items()}
     return archive, {name: specs for name, (_, specs) in functions.items()}, gives
 
 
-def _add(archive, name, function, specs):
+def _add(archive, name, function, specs, stored):
     """Adds a signature; gives the specs of its answers."""
 
     @tf.function(input_signature=[specs], autograph=False)
     def endpoint(raw):
-        return {key: _servable(key, values) for key, values in function(raw).items()}
+        with stored.scope() if stored else contextlib.nullcontext():
+            return {key: _servable(key, values) for key, values in function(raw).items()}
 
     # Saving traces a function twice more, and a traced one not again.
     traced = endpoint.get_concrete_function()

@@ -29,7 +29,7 @@ def check_card(card):
     return card
 
 
-def write_card(path, task, signatures, outputs, card):
+def write_card(path, task, signatures, outputs, card, stored):
     """Writes the card of a task into a version directory.
 
     Args:
@@ -38,6 +38,7 @@ def write_card(path, task, signatures, outputs, card):
         signatures: What each signature takes, a dict of dicts of specs by name.
         outputs: The names of what each signature gives, a dict of lists.
         card: As `check_card` gives it: `{"data": text, "scores": {name: number}, ...}`.
+        stored: Sentences: what weights are stored as, and what that changes.
     """
     fields = task.preprocessor
     weights = sum(math.prod(weight.shape) for weight in task.weights)
@@ -57,6 +58,7 @@ def write_card(path, task, signatures, outputs, card):
     lines += ["", "## Signatures", "", "| signature | takes | gives |", "| --- | --- | --- |"]
     for name, specs in signatures.items():
         lines.append(f"| `{name}` | {_listed(specs)} | {_listed(outputs[name])} |")
+    lines += ["", "## Weights", "", " ".join(stored)]
     for key, title in TOLD.items():
         lines += ["", f"## {title}", "", _told(card.get(key))]
     (path / CARD).parent.mkdir(exist_ok=True)

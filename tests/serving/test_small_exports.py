@@ -1,0 +1,125 @@
+"""Exports that take less room: fewer bytes for each weight, other formats."""
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import mmkeras as mm
+
+TEXTS = ["a red dog runs on grass", "two cats sleep on a sofa", "grass runs", "?"]
+CLASSES = ["plain", "odd", "other"]
+ALONE = """
+import json, sys
+sys.modules["mmkeras"] = sys.modules["keras"] = None
+import tensorflow as tf
+path, *texts = json.loads(sys.stdin.read())
+answer = tf.saved_model.load(path).signatures["serving_default"](text=tf.constant(texts))
+print(json.dumps([answer["label"].numpy().astype(str).tolist(), answer["score"].numpy().tolist()]))
+"""
+
+
+def tokenizer():
+    return mm.train_tokenizer(TEXTS, "word")
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory):
+    """A classifier of texts, and its export with each kind of weights."""
+    task = mm.text_classification(tokenizer(), CLASSES, encoder="transformer", size="tiny")
+    folder = tmp_path_factory.mktemp("exports")
+    paths = {
+        kind: mm.export(task, folder / kind, {"text": TEXTS}, weights=kind)
+        for kind in ("float32", "bfloat16", "int8")
+    }
+    rounded = {kind: mm.rounded(task, kind) for kind in ("bfloat16", "int8")}
+    return SimpleNamespace(task=task, paths=paths, rounded=rounded)
+
+
+def size(path):
+    return sum(file.stat().st_size for file in (path / "variables").iterdir())
+
+
+def test_every_weight_is_written_once(exports):
+    written = tf.train.load_checkpoint(str(exports.paths["float32"] / "variables" / "variables"))
+    shapes = written.get_variable_to_shape_map().values()
+    assert sum(map(np.prod, filter(None, shapes))) == exports.task.count_params()
+
+
+@pytest.mark.parametrize(("weights", "share"), [("bfloat16", 1 / 2), ("int8", 1 / 4)])
+def test_weights_take_less_room(exports, weights, share):
+    assert size(exports.paths[weights]) < 1.1 * share * size(exports.paths["float32"])
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+def test_answers_are_those_of_the_rounded_task(exports, weights):
+    exported = mm.Export(exports.paths[weights])
+    assert mm.verify(exports.paths[weights]) == []
+    before, now = exports.task.infer({"text": TEXTS}), exported.infer({"text": TEXTS})
+    rounded = exports.rounded[weights].infer({"text": TEXTS})
+    assert now["label"] == rounded["label"]
+    assert now["score"] == pytest.approx(rounded["score"], abs=1e-6)
+    assert now["score"] == pytest.approx(before["score"], abs=0.02)
+    assert now["score"] != pytest.approx(before["score"], abs=1e-6)
+    assert exports.task.infer({"text": TEXTS}) == before
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+def test_rounding_is_as_fine_as_it_can_be(exports, weights):
+    for was, now in zip(exports.task.weights, exports.rounded[weights].weights, strict=True):
+        was, now = was.numpy(), now.numpy()
+        if was.ndim < 2:
+            assert (was == now).all()
+        elif weights == "bfloat16":
+            assert now == pytest.approx(was, rel=2**-8)
+        else:
+            largest = np.abs(was).max(axis=tuple(range(was.ndim - 1)))
+            assert (np.abs(was - now) <= largest / 127 * 0.5001).all()
+
+
+def test_a_channel_of_zeros_stays_one():
+    task = mm.text_classification(tokenizer(), CLASSES, size="tiny")
+    kernel = task.get_layer("label").output_layer.kernel
+    kernel.assign(kernel * [0.0, 1.0, 1.0])
+    rounded = mm.rounded(task, "int8").get_layer("label").output_layer.kernel.numpy()
+    assert (rounded[:, 0] == 0).all()
+    assert (rounded[:, 1:] != 0).any()
+
+
+def test_the_card_tells_what_storing_changed(exports):
+    cards = {
+        kind: (path / "assets.extra" / "model_card.md").read_text()
+        for kind, path in exports.paths.items()
+    }
+    assert "Stored as float32.\n" in cards["float32"]
+    assert "Stored as int8. `label` is the same in" in cards["int8"]
+    assert "of 4 answers. `score` differs by 0.0" in cards["bfloat16"]
+
+
+def test_answers_of_small_weights_need_no_mmkeras(exports):
+    path = exports.paths["bfloat16"]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", ALONE],
+        input=json.dumps([str(path), *TEXTS]),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = mm.Export(path).infer({"text": TEXTS})
+    labels, scores = json.loads(done.stdout)
+    assert labels == expected["label"]
+    assert scores == pytest.approx(expected["score"], abs=1e-5)
+
+
+def test_unknown_weights(exports, tmp_path):
+    message = r"`weights` should be one of .*'int8'.*weights='float16'"
+    with pytest.raises(ValueError, match=message):
+        mm.rounded(exports.task, "float16")
+    with pytest.raises(ValueError, match=message):
+        mm.export(exports.task, tmp_path / "labels", weights="float16")
+    assert list(tmp_path.iterdir()) == []
