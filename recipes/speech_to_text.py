@@ -11,6 +11,12 @@ short that they need other settings, and words of other people, see `cut_words.p
     DIGITS="--sample-rate 8000 --bands 40 --normalization peak --tokenizer word --size nano
         --batch-size 64 --epochs 24 --learning-rate 3e-3 --speed 0.3 --tone-db 6 --hiss-db 0 35
         --also runs/an4_digits.jsonl --out runs/digits"
+
+Other takes of known speakers need no words of other people:
+
+    python recipes/speech_to_text.py --data fsdd --path fsdd --hold-out-takes 5 6 7 8 9 \
+        --sample-rate 8000 --bands 40 --normalization peak --tokenizer word --encoder conv_lstm \
+        --batch-size 64 --epochs 50 --dropout 0.2 --out runs/takes
 """
 
 import argparse
