@@ -3,7 +3,8 @@
 from mmkeras.serving.archive import export
 from mmkeras.serving.deployment import write_deployment
 from mmkeras.serving.golden import verify
+from mmkeras.serving.litert import export_litert
 from mmkeras.serving.loading import Export
 from mmkeras.serving.weights import rounded
 
-__all__ = ["Export", "export", "rounded", "verify", "write_deployment"]
+__all__ = ["Export", "export", "export_litert", "rounded", "verify", "write_deployment"]

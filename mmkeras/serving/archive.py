@@ -192,7 +192,7 @@ def _archive(task, signatures, requests, stored):
         functions[name] = (function, {**task.signature(), **asked.specs_of(name)})
     if what_hinders(task) is None:
         functions |= Stream(task, **signatures["serving_default"][1]).signatures()
-    with _without_cudnn(task):
+    with without_cudnn(task):
         gives = {name: _add(archive, name, *each, stored) for name, each in functions.items()}
     return archive, {name: specs for name, (_, specs) in functions.items()}, gives
 
@@ -221,7 +221,7 @@ def _servable(name, values):
 
 
 @contextlib.contextmanager
-def _without_cudnn(task):
+def without_cudnn(task):
     """On a machine with a GPU Keras's recurrent layers would bind the export to GPUs."""
     chosen = {
         layer: layer.use_cudnn for layer in task._flatten_layers() if hasattr(layer, "use_cudnn")

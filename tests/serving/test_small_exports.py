@@ -5,11 +5,16 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import mmkeras as mm
+from mmkeras.serving import litert
+
+# TensorFlow points to the same interpreter in a package of its own.
+pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter is deprecated")
 
 TEXTS = ["a red dog runs on grass", "two cats sleep on a sofa", "grass runs", "?"]
 CLASSES = ["plain", "odd", "other"]
@@ -122,4 +127,78 @@ def test_unknown_weights(exports, tmp_path):
         mm.rounded(exports.task, "float16")
     with pytest.raises(ValueError, match=message):
         mm.export(exports.task, tmp_path / "labels", weights="float16")
+    assert list(tmp_path.iterdir()) == []
+
+
+def interpreter(path):
+    """A LiteRT model as a function of arrays, and the operations in it."""
+    loaded = tf.lite.Interpreter(str(path))
+    return loaded.get_signature_runner(), {each["op_name"] for each in loaded._get_ops_details()}
+
+
+@pytest.mark.parametrize("encoder", ["bilstm", "transformer"])
+def test_litert_classifies_texts(encoder, tmp_path):
+    task = mm.text_classification(tokenizer(), CLASSES, encoder=encoder, size="tiny")
+    path = mm.export_litert(task, tmp_path / "texts" / "labels.tflite", {"text": TEXTS})
+    assert list(path.parent.iterdir()) == [path]
+    run, operations = interpreter(path)
+    assert not any(name.startswith("Flex") for name in operations)
+    ids = task.preprocessor.inputs["text"](TEXTS).numpy()
+    found = np.concatenate([run(text=row[None])["label"] for row in ids])
+    expected = task.infer({"text": TEXTS}, n_best=3)
+    assert np.sort(found)[:, ::-1] == pytest.approx(np.array(expected["score"]), abs=1e-5)
+    assert [CLASSES[row.argmax()] for row in found] == [each[0] for each in expected["label"]]
+
+
+def test_litert_classifies_pixels(photo, tmp_path):
+    task = mm.image_classification(CLASSES, 16, size="tiny")
+    photos = [photo(1), photo(2)]
+    run, _ = interpreter(mm.export_litert(task, tmp_path / "x.tflite", {"image": photos}))
+    pixels = task.preprocessor.inputs["image"](photos).numpy()
+    found = [run(image=each[None])["label"].max() for each in pixels]
+    assert found == pytest.approx(task.infer({"image": photos})["score"], abs=1e-5)
+
+
+def test_litert_hears_padded_frames(tmp_path):
+    letters = mm.train_tokenizer(TEXTS, "character")
+    task = mm.speech_to_text(letters, size="nano")
+    run, operations = interpreter(mm.export_litert(task, tmp_path / "x.tflite", frames=100))
+    assert not any(name.startswith("Flex") for name in operations)
+    field = task.preprocessor.inputs["audio"]
+    frames, mask = (each.numpy() for each in field([field.example(3)]))
+    expected = task({"audio": frames, "audio_mask": mask})["transcript"].numpy()
+    more = 100 - frames.shape[1]
+    padded = {"audio": np.pad(frames, [(0, 0), (0, more), (0, 0)])}
+    found = run(**padded, audio_mask=np.pad(mask, [(0, 0), (0, more)]))["transcript"]
+    assert found.shape == (1, 25, letters.vocabulary_size)
+    assert found[:, : expected.shape[1]] == pytest.approx(expected, abs=1e-4)
+    assert (found[:, expected.shape[1] :].argmax(axis=-1) == 0).all()
+
+
+def test_litert_takes_no_search_and_says_why(tmp_path):
+    task = mm.image_captioning(tokenizer(), image_size=32, decoder="lstm", size="tiny")
+    with pytest.raises(ValueError, match=r"'caption' is written token by token.*LSTMDecoder"):
+        mm.export_litert(task, tmp_path / "captions.tflite")
+    task = mm.image_text_retrieval(tokenizer(), 32, size="tiny")
+    with pytest.raises(ValueError, match=r"'match' is neither a class nor CTC \(Match\)"):
+        mm.export_litert(task, tmp_path / "match.tflite")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_litert_names_an_operation_that_it_lacks(tmp_path):
+    def encoder(image):
+        rows = keras.ops.erfinv(keras.ops.mean(keras.ops.cast(image, "float32") / 256, axis=-1))
+        return rows, None
+
+    task = mm.image_classification(CLASSES, 16, encoder=encoder, size="tiny")
+    with pytest.raises(ValueError, match=r"lacks an operation of 'image_classification'.*Erfinv"):
+        mm.export_litert(task, tmp_path / "x.tflite")
+
+
+def test_litert_that_differs_is_not_kept(exports, monkeypatch, tmp_path):
+    monkeypatch.setattr(litert, "TOLERANCE", -1.0)
+    with pytest.raises(ValueError, match=r"LiteRT differs from Python by .* in example 0"):
+        mm.export_litert(exports.task, tmp_path / "x.tflite")
+    with pytest.raises(ValueError, match=r"`frames` should be a whole number.*frames=0"):
+        mm.export_litert(exports.task, tmp_path / "x.tflite", frames=0)
     assert list(tmp_path.iterdir()) == []
