@@ -180,7 +180,15 @@ _HOMES = {
     ),
     "report": ("write_answer_report", "write_report", "write_speech_report"),
     "server": ("Server",),
-    "serving": ("Export", "export", "export_litert", "rounded", "verify", "write_deployment"),
+    "serving": (
+        "Export",
+        "export",
+        "export_litert",
+        "export_onnx",
+        "rounded",
+        "verify",
+        "write_deployment",
+    ),
     "streaming": ("Stream",),
     "task": ("Task", "load_model"),
     "training": (

@@ -1,17 +1,12 @@
 """LiteRT (TensorFlow Lite): what a Task computes as one function for phones and small boards."""
 
-import os
-import tempfile
 import warnings
-from pathlib import Path
 
-import keras
-import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from mmkeras.serving.archive import without_cudnn
-from mmkeras.serving.golden import TOLERANCE
+from mmkeras.serving.tensor_function import TensorFunction, placed
 
 
 def export_litert(task, path, examples=None, frames=1000):
@@ -58,69 +53,18 @@ def export_litert(task, path, examples=None, frames=1000):
     run(image=task.preprocessor.inputs["image"](["photo.jpg"]).numpy())["label"]  # (1, 2)
     ```
     """
-    hindrance = what_prevents(task)
-    if hindrance:
-        raise ValueError(f"`task` should be one function from tensors to tensors: {hindrance}")
-    if not (isinstance(frames, int) and frames > 0):
-        raise ValueError(
-            f"`frames` should be a whole number, at least 1. Received: frames={frames!r}"
-        )
-    specs = _specs(task, frames)
-    contents = _converted(task, specs)
-    run = _runner(contents)
-    for number, inputs in enumerate(_examples(task, examples, specs)):
-        (expected,), (found,) = _computed(task, inputs).values(), run(**inputs).values()
-        if not np.allclose(expected, found, rtol=TOLERANCE, atol=TOLERANCE):
-            furthest = np.abs(expected - found).max()
-            raise ValueError(f"LiteRT differs from Python by {furthest:.2g} in example {number}")
-    return _placed(contents, Path(path))
-
-
-def what_prevents(task):
-    """Why a Task is no single function from tensors to tensors, as text; None if it is."""
-    heads = {name: task.get_layer(name) for name in task.preprocessor.targets}
-    if len(heads) != 1:
-        return f"it has the targets {sorted(heads)}, not one"
-    ((name, head),) = heads.items()
-    if hasattr(head, "step") or hasattr(head, "ctc"):
-        return (
-            f"its target {name!r} is written token by token, in a search ({type(head).__name__}), "
-            "which a SavedModel holds, see `mmkeras.export`, and LiteRT cannot"
-        )
-    if not (hasattr(head, "classes") or hasattr(head, "search")):
-        return f"its target {name!r} is neither a class nor CTC ({type(head).__name__})"
-    return None
-
-
-def _specs(task, frames):
-    """What the model takes: a dict of `tf.TensorSpec` by name, of one example."""
-    return {
-        name: tf.TensorSpec([1, *(size or frames for size in x.shape[1:])], x.dtype, name=name)
-        for name, x in task.input.items()
-    }
-
-
-def _computed(task, inputs):
-    ((name, given),) = task(inputs, training=False).items()
-    return {name: keras.ops.softmax(given) if hasattr(task.get_layer(name), "classes") else given}
-
-
-def _converted(task, specs):
-    # LiteRT's variables are not those of the layers: weights have to be constants of the graph.
-    constants = [(weight, weight.numpy()) for weight in task.weights]
-
-    @tf.function(input_signature=[specs], autograph=False)
-    def function(inputs):
-        with keras.StatelessScope([(weight, tf.constant(v)) for weight, v in constants]):
-            return _computed(task, inputs)
-
+    function = TensorFunction(task, 1, frames)
     with without_cudnn(task):
-        traced = function.get_concrete_function()
+        traced = function.graph().get_concrete_function()
+    # Without a trackable it would have no signature.
     converter = tf.lite.TFLiteConverter.from_concrete_functions([traced], tf.Module())
     try:
-        return converter.convert()
+        contents = converter.convert()
     except ConverterError as error:
         raise ValueError(f"LiteRT lacks an operation of {task.name!r}: {error}") from None
+    run = _runner(contents)
+    function.compare(lambda inputs: next(iter(run(**inputs).values())), examples)
+    return placed(contents, path)
 
 
 def _runner(contents):
@@ -128,30 +72,3 @@ def _runner(contents):
         # TensorFlow points to the same interpreter in a package of its own.
         warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
         return tf.lite.Interpreter(model_content=contents).get_signature_runner()
-
-
-def _examples(task, examples, specs):
-    """The tensors of each example, padded, or cut, to what the model takes."""
-    fields = task.preprocessor.inputs
-    if examples is None:
-        examples = {name: [field.example(0)] for name, field in fields.items()}
-    columns = task.preprocessor.load(examples)
-    for row in range(len(next(iter(columns.values())))):
-        raw = task.raw_tensors({name: values[row : row + 1] for name, values in columns.items()})
-        tensors = task.preprocessor.tensors(raw)
-        yield {name: _sized(tensors[name].numpy(), spec.shape) for name, spec in specs.items()}
-
-
-def _sized(values, shape):
-    sized = np.zeros(shape, values.dtype)
-    kept = tuple(slice(min(pair)) for pair in zip(values.shape, shape, strict=True))
-    sized[kept] = values[kept]
-    return sized
-
-
-def _placed(contents, path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        Path(folder, path.name).write_bytes(contents)
-        os.replace(Path(folder, path.name), path)
-    return path

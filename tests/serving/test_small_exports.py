@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import mmkeras as mm
-from mmkeras.serving import litert
+from mmkeras.serving import tensor_function
 
 # TensorFlow points to the same interpreter in a package of its own.
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter is deprecated")
@@ -196,9 +196,63 @@ def test_litert_names_an_operation_that_it_lacks(tmp_path):
 
 
 def test_litert_that_differs_is_not_kept(exports, monkeypatch, tmp_path):
-    monkeypatch.setattr(litert, "TOLERANCE", -1.0)
-    with pytest.raises(ValueError, match=r"LiteRT differs from Python by .* in example 0"):
+    monkeypatch.setattr(tensor_function, "TOLERANCE", -1.0)
+    with pytest.raises(
+        ValueError, match=r"What was converted differs from Python by .* in example 0"
+    ):
         mm.export_litert(exports.task, tmp_path / "x.tflite")
     with pytest.raises(ValueError, match=r"`frames` should be a whole number.*frames=0"):
         mm.export_litert(exports.task, tmp_path / "x.tflite", frames=0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def onnx():
+    """A function from the path of an ONNX model to a function of arrays."""
+    pytest.importorskip("tf2onnx")
+    runtime = pytest.importorskip("onnxruntime")
+
+    def load(path):
+        session = runtime.InferenceSession(str(path))
+        return lambda **inputs: session.run(None, inputs)[0]
+
+    return load
+
+
+def test_onnx_classifies_texts(exports, onnx, tmp_path):
+    path = mm.export_onnx(exports.task, tmp_path / "labels.onnx", {"text": TEXTS})
+    found = onnx(path)(text=exports.task.preprocessor.inputs["text"](TEXTS).numpy())
+    expected = exports.task.infer({"text": TEXTS})
+    assert found.max(axis=1) == pytest.approx(expected["score"], abs=1e-5)
+    assert [CLASSES[best] for best in found.argmax(axis=1)] == expected["label"]
+
+
+def test_onnx_classifies_pixels(photo, onnx, tmp_path):
+    task = mm.image_classification(CLASSES, 16, size="tiny")
+    photos = [photo(1), photo(2)]
+    run = onnx(mm.export_onnx(task, tmp_path / "x.onnx", {"image": photos}))
+    found = run(image=task.preprocessor.inputs["image"](photos).numpy())
+    assert found.max(axis=1) == pytest.approx(task.infer({"image": photos})["score"], abs=1e-5)
+
+
+def test_onnx_hears_frames(onnx, tmp_path):
+    letters = mm.train_tokenizer(TEXTS, "character")
+    task = mm.speech_to_text(letters, size="nano")
+    run = onnx(mm.export_onnx(task, tmp_path / "x.onnx", frames=48))
+    frames, mask = np.random.default_rng(0).normal(size=(2, 48, 80)), np.ones((2, 48), bool)
+    inputs = {"audio": frames.astype("float32"), "audio_mask": mask}
+    expected = task(inputs)["transcript"].numpy()
+    assert run(**inputs) == pytest.approx(expected, abs=1e-4)
+
+
+def test_onnx_refuses_what_its_converter_cannot(onnx, tmp_path):
+    task = mm.text_classification(tokenizer(), CLASSES, encoder="bilstm", size="tiny")
+    with pytest.raises(ValueError, match="tf2onnx cannot convert 'text_classification'"):
+        mm.export_onnx(task, tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_onnx_says_what_to_install(exports, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(ImportError, match=r"mmkeras\[onnx\]"):
+        mm.export_onnx(exports.task, tmp_path / "x.onnx")
