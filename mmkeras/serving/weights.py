@@ -1,5 +1,8 @@
 """Weights of an export in fewer bytes: large ones are stored small, and cast in the graph."""
 
+import tempfile
+from pathlib import Path
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -77,8 +80,10 @@ def rounded(task, weights):
     ```
     """
     store = KINDS[check_weights(weights)]
-    copy = type(task).from_config(task.get_config())
-    copy.set_weights(task.get_weights())
+    with tempfile.TemporaryDirectory() as folder:
+        # By name: weights stand in another order where a head got a language model later.
+        task.save(Path(folder, "task.keras"))
+        copy = keras.models.load_model(Path(folder, "task.keras"), compile=False)
     for weight in _matrices(copy):
         weight.assign(_read(store(weight.value)))
     return copy

@@ -95,6 +95,17 @@ def test_a_channel_of_zeros_stays_one():
     assert (rounded[:, 1:] != 0).any()
 
 
+def test_what_a_task_got_later_is_rounded_with_it():
+    letters = mm.train_tokenizer(TEXTS, "character")
+    task = mm.speech_to_text(letters, size="nano")
+    language = mm.NgramLanguageModel.train(TEXTS, letters, order=2, unit="token")
+    task.get_layer("transcript").set_language_model(language)
+    rounded = mm.rounded(task, "bfloat16")
+    assert sorted(w.path for w in rounded.weights) == sorted(w.path for w in task.weights)
+    kernels = [each.get_layer("transcript").output_layer.kernel for each in (task, rounded)]
+    assert kernels[1].numpy() == pytest.approx(kernels[0].numpy(), rel=2**-8)
+
+
 def test_the_card_tells_what_storing_changed(exports):
     cards = {
         kind: (path / "assets.extra" / "model_card.md").read_text()
