@@ -8,11 +8,12 @@ of the process over what it takes before training; `accumulation` goes four batc
 """
 
 import json
-import resource
+import re
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import measure
 
@@ -115,7 +116,9 @@ def train(name, size, steps):
 
 
 def _peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not `ru_maxrss`, which begins at the size of the process that started this one.
+    kilobytes = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]
+    return int(kilobytes) * 1024
 
 
 def summary(turns, plain):

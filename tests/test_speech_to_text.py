@@ -191,4 +191,4 @@ def test_of_an_attention_decoder_no_word_is_timed(tmp_path):
     timed = model.serve_function("timestamps", **HOT)(raw)
     assert set(timed) == {"transcript", "score"}
     exported = mm.Export(mm.export(model, tmp_path, beam_width=None))
-    assert exported.signatures == ["explain", "serving_default"]
+    assert exported.signatures == ["explain", "sample", "serving_default"]

@@ -17,7 +17,7 @@ import mmkeras as mm
 from mmkeras.training import replication
 
 CHEAP = ["clip", "accumulate", "half"]
-BY_DEVICES = [*CHEAP, "transformer", "ctc"]
+BY_DEVICES = [*CHEAP, "ctc"]
 BY_WORKERS = ["clip", "lstm", "retrieval"]
 
 
