@@ -65,10 +65,15 @@ def _parser():
     export.add_argument(
         "--card", help="a JSON file: data, scores, languages, licence and limits of the model"
     )
+    kinds = ["float32", "bfloat16", "int8"]
+    export.add_argument("--weights", choices=kinds, default="float32", help="how they are stored")
     export.set_defaults(run=_export)
 
     verify = commands.add_parser("verify", help="replay an export's golden requests")
     verify.add_argument("path", help="an export")
+    verify.add_argument("--server", help="ask this one too: http://host:8501 or grpc://host:8500")
+    verify.add_argument("--name", help="of the model there; by default the directory's")
+    verify.add_argument("--token", help="that the server wants")
     verify.set_defaults(run=_verify)
 
     inspect = commands.add_parser("inspect", help="what a model takes, gives and weighs")
@@ -223,6 +228,7 @@ def _export(args, rest):
         args.path,
         beam_width=args.beam_width,
         card=args.card and _json(args.card),
+        weights=args.weights,
     )
     print(path)
     return 0
@@ -230,7 +236,15 @@ def _export(args, rest):
 
 def _verify(args, rest):
     _refuse(rest)
-    differences = mmkeras.verify(args.path)
+    client = None
+    if args.server:
+        version = mmkeras.Export(args.path).path.resolve()
+        name = args.name or version.parent.name
+        client = mmkeras.Client(args.server, name, int(version.name), args.token)
+    try:
+        differences = mmkeras.verify(args.path, client)
+    except LookupError as error:  # the server knows no such model
+        raise ValueError(error) from None
     print("\n".join(differences) or "equal")
     return 1 if differences else 0
 

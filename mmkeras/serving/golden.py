@@ -43,7 +43,7 @@ def record(path, raw, optional=()):
     (path / GOLDEN).write_text(text, encoding="utf-8")
 
 
-def verify(path):
+def verify(path, client=None):
     """Tells whether an export is what was written and answers as it did then.
 
     First every file is compared with its hash, then the golden requests are asked again in every
@@ -51,6 +51,7 @@ def verify(path):
 
     Args:
         path: A version directory, or a directory of versions, of which the newest is taken.
+        client: An `mm.Client` of a server that has this version, to ask that too; None for none.
 
     Returns:
         A list of str, one per difference; empty if there is none.
@@ -68,7 +69,13 @@ def verify(path):
     ```
     """
     path = newest_version(path)
-    return changed_files(path) or changed_answers(Export(path))
+    if differences := changed_files(path):
+        return differences
+    exported = Export(path)
+    differences = changed_answers(exported)
+    if differences or client is None:
+        return differences
+    return [f"the server's {each}" for each in changed_answers(exported, client)]
 
 
 def changed_files(path):
@@ -76,17 +83,29 @@ def changed_files(path):
     return _file_differences(_read(path / GOLDEN)[0], _hashes(path))
 
 
-def changed_answers(exported):
-    """How the answers of an `Export` to its golden requests differ, as in `verify`."""
+def changed_answers(exported, client=None):
+    """How the answers to the golden requests of an `Export` differ, its own or a client's."""
     _, inputs, outputs = _read(exported.path / GOLDEN)
     differences = []
     for signature, expected in outputs.items():
-        answers = exported.run(tensors(inputs, exported.specs(signature)), signature)
+        specs = exported.specs(signature)
+        if client is None:
+            answers = exported.run(tensors(inputs, specs), signature)
+        else:
+            asked = client.predict({name: inputs[name] for name in specs}, signature)
+            answers = {name: _array(asked[name]) for name in expected}
         for name, values in expected.items():
             was = np.array(_from_json(values), answers[name].dtype)
             if difference := _difference(was, answers[name]):
                 differences.append(f"{signature}: {name}{difference}")
     return differences
+
+
+def _array(values):
+    """Nested lists of a client as an `Export` has them: strings as bytes."""
+    values = np.array(_from_json(values), object)
+    strings = any(isinstance(value, bytes) for value in values.flat)
+    return values if strings else values.astype("float32")
 
 
 def _read(path):
@@ -140,7 +159,11 @@ def _difference(expected, found):
         return ""
     place = tuple(np.argwhere(~equal)[0])
     where = ", ".join(map(str, place))
-    return f"[{where}] is {found[place]!r}, was {expected[place]!r} ({(~equal).sum()} differ)"
+    now, before = (
+        value.item() if isinstance(value := values[place], np.generic) else value
+        for values in (found, expected)
+    )
+    return f"[{where}] is {now!r}, was {before!r} ({(~equal).sum()} differ)"
 
 
 def _to_json(value, name):

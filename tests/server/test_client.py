@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import mmkeras as mm
+from mmkeras import cli
 from mmkeras.client import asking
 
 pytest.importorskip("httpx")
@@ -220,3 +221,24 @@ def test_a_client_needs_no_tensorflow():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.strip() == "[]", result.stderr
+
+
+class TestVerified:
+    """Golden requests asked of a server."""
+
+    @pytest.mark.parametrize("name", ["captions", "echo"])
+    def test_a_server_answers_as_the_export(self, connect, paths, name):
+        (path,) = (path for path in paths if path.name == name)
+        assert mm.verify(path, connect(name)) == []
+
+    def test_a_server_of_something_else_is_told(self, connect, write_echo, tmp_path):
+        path = write_echo(tmp_path / "echo" / "3", number=4) or tmp_path / "echo" / "3"
+        told = mm.verify(path, connect("echo"))
+        assert "the server's serving_default: number[0] is 3.0, was 4.0 (1 differ)" in told
+
+    def test_by_the_command(self, url, paths, capsys):
+        arguments = ["verify", str(paths[0]), "--server", url, "--token", "secret"]
+        assert cli.main(arguments) == 0
+        assert capsys.readouterr().out == "equal\n"
+        assert cli.main([*arguments, "--name", "nobody"]) == 1
+        assert "nobody" in capsys.readouterr().err
