@@ -5,12 +5,15 @@ READY = $(VENV)/.ready
 # A Python with benchmarks/requirements-hf.txt, for the peer's figures.
 HF ?= $(BIN)/python
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-all check bench clean
 
 demo: $(READY)  ## Train a captioner on the built-in world, export it, look at it (5 minutes)
 	$(BIN)/python recipes/image_captioning.py --demo
 
-test: $(READY)  ## All tests
+test: $(READY)  ## All tests but the slow ones, in some 15 minutes
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests
+
+test-all: $(READY)  ## All tests, in some 20 minutes: benchmarks run too, tiny, and a worker dies
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests
 
 check: $(READY)  ## Format and lint

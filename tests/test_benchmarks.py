@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TORCH = all(importlib.util.find_spec(name) for name in ("torch", "transformers"))
 NO_PYTHON = ["--huggingface-python", "no-such-python"]

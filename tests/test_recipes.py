@@ -100,6 +100,7 @@ def run(name, *options):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_spoken_digits_and_words_cut_out_of_other_recordings(tmp_path):
     if not AN4.is_dir():
         pytest.skip("needs ../shared/data/an4")
@@ -167,6 +168,7 @@ def test_visual_question_answering_from_a_manifest(tmp_path):
     assert set(answers["answer"]) <= {"red", "green"}
 
 
+@pytest.mark.slow
 def test_questions_about_a_room(tmp_path):
     options = ["--rooms", "16", "--held-out", "8", "--questions", "2", "--epochs", "1"]
     said = run("multimodal_question_answering", *options, "--out", tmp_path / "out")

@@ -74,7 +74,7 @@ def sentences():
 DONT = "Don't ask me to carry an oily rag like that."
 
 
-@pytest.mark.parametrize("source", ["clips", "sentences"])
+@pytest.mark.parametrize("source", [pytest.param("clips", marks=pytest.mark.slow), "sentences"])
 def test_the_recognizer_goes_all_the_way_over_speech_unlike_its_own(source, request, tmp_path):
     records = request.getfixturevalue(source)
     model = mm.load_model(ROOT / "saved_models" / "an4_speech.keras")

@@ -107,6 +107,7 @@ def test_two_workers_train_what_one_does(one, workers, name):
     assert_same(workers / "1", one, name)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_missed_and_all_go_on_where_they_were(workers, tmp_path):
     run = {"tasks": ["clip"], "directory": str(tmp_path / "run")}
     one, other = start_workers(tmp_path / "killed", [{}, {"die_at": 4}], **run)
