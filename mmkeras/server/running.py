@@ -79,8 +79,8 @@ class Server:
         bundles = Bundles(paths, labels)
         self._host = host
         # First of all: who mistook the port should not wait for the models.
-        self._socket = _listen(host, port)
-        self._grpc_socket = None if grpc_port is None else _listen(host, grpc_port)
+        self._socket = _bind(host, port, listens=True)
+        self._grpc_socket = None if grpc_port is None else _bind(host, grpc_port, listens=False)
         self.url = f"http://{_address(host, self._socket)}"
         self.grpc_url = grpc_port is not None and f"grpc://{_address(host, self._grpc_socket)}"
         bundles.refresh()
@@ -99,7 +99,8 @@ class Server:
         )
         self._service = Service(bundles, batcher, metrics, limits, token)
         self._uvicorn = uvicorn.Server(self._config())
-        self._thread = None
+        self._thread = self._failure = None
+        self._ready = threading.Event()
 
     @property
     def served(self):
@@ -121,13 +122,24 @@ class Server:
         self._uvicorn.should_exit = True
 
     def __enter__(self):
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
+        self._thread = threading.Thread(target=self._run_aside, daemon=True)
         self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
         return self
 
     def __exit__(self, *_):
         self.stop()
         self._thread.join()
+
+    def _run_aside(self):
+        try:
+            asyncio.run(self._main())
+        except OSError as error:
+            self._failure = error
+        finally:
+            self._ready.set()
 
     def _config(self):
         limits = self._service.limits
@@ -145,12 +157,14 @@ class Server:
         )
 
     async def _main(self):
-        remote = await self._start_grpc()
-        watching = asyncio.create_task(self._watch())
+        remote, watching = None, asyncio.create_task(self._watch())
         try:
+            remote = await self._start_grpc()
+            self._ready.set()
             await self._uvicorn.serve([self._socket])
         finally:
             watching.cancel()
+            self._close_sockets()
             if remote is not None:
                 await remote.stop(self._service.limits.request_timeout)
             await asyncio.to_thread(self._service.batcher.close)
@@ -162,7 +176,10 @@ class Server:
         address = _address(self._host, self._grpc_socket)
         # It binds ports itself, and this one was only kept for it.
         self._grpc_socket.close()
-        remote.add_insecure_port(address)
+        try:
+            remote.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"gRPC cannot listen at {address}: {error}") from None
         await remote.start()
         return remote
 
@@ -185,15 +202,20 @@ def _give_way():
                 os.setpriority(os.PRIO_PROCESS, thread, NICE)
 
 
-def _listen(host, port):
-    """A socket that listens, so that connections wait for the server to start."""
+def _bind(host, port, listens):
+    """A socket at a port that nobody else listens to.
+
+    Where it listens, connections wait for the server to start. Those to gRPC, which takes no socket
+    of others, would be lost when it does: until then they are refused.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Only where TCP is named asyncio sends answers without waiting for what was sent before, 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
-        bound.listen(1024)
+        if listens:
+            bound.listen(1024)
         return bound
     except OSError as error:
         bound.close()

@@ -63,6 +63,43 @@ def test_versions_switch_under_load_and_nothing_is_lost(tmp_path, echoes, write_
         assert client.get("/readyz").json()["models"] == {"echo": [4]}
 
 
+def reachable(url):
+    host, port = url.rpartition("/")[2].split(":")
+    with socket.create_connection((host, int(port)), timeout=10):
+        return True
+
+
+def test_a_server_that_is_entered_answers_grpc_at_once(echoes, monkeypatch):
+    """However long gRPC takes to start, nobody is let in and then dropped."""
+    pytest.importorskip("tensorflow_serving.apis")
+    started = running.Server._start_grpc
+
+    async def start_late(self):
+        with pytest.raises(ConnectionRefusedError):
+            reachable(self.grpc_url)
+        return await started(self)
+
+    monkeypatch.setattr(running.Server, "_start_grpc", start_late)
+    server = mm.Server([echoes], port=0, grpc_port=0)
+    with pytest.raises(ConnectionRefusedError):
+        reachable(server.grpc_url)
+    with server:
+        assert reachable(server.grpc_url)
+        assert reachable(server.url)
+
+
+def test_a_port_that_was_taken_meanwhile_is_named(echoes):
+    pytest.importorskip("tensorflow_serving.apis")
+    server = mm.Server([echoes], port=0, grpc_port=0)
+    port = int(server.grpc_url.rpartition(":")[2])
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        with pytest.raises(OSError, match=rf"gRPC cannot listen at 127\.0\.0\.1:{port}"):
+            server.__enter__()
+
+
 def test_overload_is_refused_and_the_rest_is_answered(echoes):
     limits = {"batch_size": 8, "queue": 8, "batch_timeout": 0.2}
     with (
