@@ -1,6 +1,6 @@
 """Trains small tasks with a strategy, and writes what came of each to a folder.
 
-    python cluster.py '{"strategy": ["CPU:0", "CPU:1"], "tasks": ["captions"], "out": "/tmp/two"}'
+    python cluster.py '{"strategy": ["CPU:0", "CPU:1"], "tasks": ["captions"], "out": "two"}'
 
 A strategy is a name, `null` or a list of devices; there are two virtual ones.
 """

@@ -1,6 +1,6 @@
 """Trains a small task with `mm.Resume`, and kills itself where it is told to.
 
-    python kill.py '{"directory": "/tmp/run", "task": "dense", "kill": ["train", [1, 0]]}'
+    python kill.py '{"directory": "run", "task": "dense", "kill": ["train", [1, 0]]}'
 
 prints one line of JSON: what the run ended with. Without an argument it reads such lines from
 standard input, and trains for each in a forked process, so that TensorFlow is imported once; it
