@@ -11,10 +11,10 @@ demo: $(READY)  ## Train a captioner on the built-in world, export it, look at i
 	$(BIN)/python recipes/image_captioning.py --demo
 
 test: $(READY)  ## All tests but the slow ones, in some 15 minutes
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" tests
 
 test-all: $(READY)  ## All tests, in some 20 minutes: benchmarks run too, tiny, and a worker dies
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
 
 check: $(READY)  ## Format and lint
 	$(BIN)/ruff format --check .
