@@ -109,10 +109,17 @@ def datasets(task, records, examples=EXAMPLES, checks=7):
     return [mm.dataset(part, task.preprocessor, BATCH, **options) for part in parts]
 
 
-def prepared(task, **options):
+def prepared(task, devices=1, **options):
     """A model that is compiled for `fit`, and its data."""
+    if devices > 1:  # virtual ones
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        each = tf.config.LogicalDeviceConfiguration()
+        tf.config.set_logical_device_configuration(cpu, [each] * devices)
+    names = [f"CPU:{number}" for number in range(devices)]
+    strategy = mm.strategy(names if devices > 1 else "one")
     tf.config.experimental.enable_op_determinism()
-    model, records = TASKS[task]()
+    with strategy.scope():
+        model, records = TASKS[task]()
     if task != "dense":
         # The schedule of the builders has no rate that a plateau could reduce.
         mm.compile_task(model, keras.optimizers.AdamW(1e-3, clipnorm=1.0))
@@ -131,12 +138,12 @@ def fit(model, data, validation, directory, epochs=EPOCHS, callbacks=(), **optio
     return {"history": history, "weights": digest(model)}
 
 
-def train(directory, task="dense", kill=None, **options):
+def train(directory, task="dense", kill=None, devices=1, **options):
     """A run as a script has it, killed or not."""
     # Of the weights, if nothing is restored; a run that goes on must not need it.
     keras.utils.set_random_seed(len(list(Path(directory).glob("checkpoint-*"))))
     killer = [Killer(*kill)] if kill else []
-    return fit(*prepared(task), directory, callbacks=killer, **options)
+    return fit(*prepared(task, devices), directory, callbacks=killer, **options)
 
 
 def train_twice(directory, task, at):

@@ -87,6 +87,16 @@ def test_killed_again_and_again(ask, tmp_path):
     assert "SIGINT: stopped at epoch 1, step 4 of 5, saved in" in ask.log.read_text()
 
 
+def test_killed_on_two_devices(ask, tmp_path):
+    """Under `MirroredStrategy`, in the middle of an epoch."""
+    code, whole = ask(directory=f"{tmp_path}/whole", devices=2)
+    assert code == 0
+    run = {"directory": f"{tmp_path}/run", "devices": 2}
+    assert ask(kill=["train", [1, 3]], every_steps=2, **run) == (KILLED, None)
+    assert place(run["directory"]) == (1, 1)
+    assert ask(**run) == (0, whole)
+
+
 @pytest.mark.parametrize("task", ["lstm", "transformer", "ctc", "vqa"])
 def test_tasks_go_on_from_the_middle_of_an_epoch(ask, tmp_path, task):
     code, (whole, again) = ask(job="train_twice", directory=str(tmp_path), task=task, at=1)
