@@ -6,6 +6,7 @@ import time
 
 import grpc
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import error_codes_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -19,6 +20,8 @@ from mmkeras.server.refusal import Refusal
 
 LOG = logging.getLogger("mmkeras.server")
 METADATA = "signature_def"
+# Bytes that NumPy takes for each string beside its own.
+POINTER = 8
 # Where a `TensorProto` keeps values one by one, as TensorFlow Serving sends them and clients read.
 FIELDS = {
     "object": "string_val",
@@ -38,12 +41,13 @@ FIELDS = {
 def grpc_server(service):
     """A `grpc.aio` server of a `Service`, which is not bound to a port yet."""
     server = grpc.aio.server(
+        interceptors=[_Reading()],
         options=[
             ("grpc.max_receive_message_length", service.limits.body_size),
             ("grpc.max_send_message_length", -1),
             # Else two servers could share a port, and nobody would know which one answers.
             ("grpc.so_reuseport", 0),
-        ]
+        ],
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
         _Predictions(service), server
@@ -52,12 +56,34 @@ def grpc_server(service):
     return server
 
 
+class _Reading(grpc.aio.ServerInterceptor):
+    """Hands on what is no message as the error that it makes: gRPC would log it as a fault here."""
+
+    async def intercept_service(self, continuation, details):
+        handler = await continuation(details)
+        if handler is None:
+            return None
+
+        def read(data):
+            try:
+                return handler.request_deserializer(data)
+            except DecodeError as error:
+                return error
+
+        return grpc.unary_unary_rpc_method_handler(
+            handler.unary_unary, read, handler.response_serializer
+        )
+
+
 def _method(answer):
     """A method of gRPC from a coroutine that may raise a `Refusal`."""
 
     async def method(self, request, context):
-        start, code = time.perf_counter(), grpc.StatusCode.CANCELLED
+        start, code, name = time.perf_counter(), grpc.StatusCode.CANCELLED, ""
         try:
+            if isinstance(request, DecodeError):
+                raise Refusal("INVALID_ARGUMENT", f"Malformed request: {request}")
+            name = request.model_spec.name
             headers = dict(context.invocation_metadata())
             self.service.check_token(headers.get("authorization"))
             response = await answer(self, request, context)
@@ -68,8 +94,8 @@ def _method(answer):
             await context.abort(code, str(refusal))
         finally:
             milliseconds = 1000 * (time.perf_counter() - start)
-            name = f"{answer.__name__} {request.model_spec.name!r}"
-            LOG.info("%s %s %s %.1f ms", context.peer(), name, code.name, milliseconds)
+            asked = f"{answer.__name__} {name!r}"
+            LOG.info("%s %s %s %.1f ms", context.peer(), asked, code.name, milliseconds)
 
     return method
 
@@ -168,17 +194,32 @@ def _array(name, proto, specs, most):
         )
     dtype = specs[name].dtype
     if proto.dtype != dtype.as_datatype_enum:
-        received = tf.dtypes.as_dtype(proto.dtype).name if proto.dtype else "no type"
         raise Refusal(
-            "INVALID_ARGUMENT", f"Input {name!r} should be {dtype.name}. Received: {received}"
+            "INVALID_ARGUMENT", f"Input {name!r} should be {dtype.name}. Received: {_type(proto)}"
         )
+    sizes = [dim.size for dim in proto.tensor_shape.dim]
+    if proto.tensor_shape.unknown_rank or min(sizes, default=0) < 0:
+        raise Refusal("INVALID_ARGUMENT", f"Input {name!r} should have a whole shape")
     # One value may stand for a whole tensor, of any size.
-    if math.prod(dim.size for dim in proto.tensor_shape.dim) * dtype.size > most:
+    if math.prod(sizes) * _width(proto, dtype) > most:
         raise Refusal("INVALID_ARGUMENT", f"Input {name!r} should have {most} bytes at most")
     try:
         return tf.make_ndarray(proto)
     except (TypeError, ValueError) as error:
         raise Refusal("INVALID_ARGUMENT", f"Input {name!r} is malformed: {error}") from None
+
+
+def _type(proto):
+    try:
+        return tf.dtypes.as_dtype(proto.dtype).name
+    except TypeError:
+        return f"no type ({proto.dtype})"
+
+
+def _width(proto, dtype):
+    """Bytes that a value takes at least; of strings, that one which stands for many does."""
+    repeated = len(proto.string_val) == 1 and len(proto.string_val[0])
+    return dtype.size or POINTER + repeated
 
 
 def _fill(proto, array):
