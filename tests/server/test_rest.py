@@ -1,8 +1,11 @@
 """REST bodies, answers and errors as TensorFlow Serving has them."""
 
 import base64
+import contextlib
 import json
 import math
+import resource
+import select
 import socket
 
 import httpx
@@ -219,6 +222,22 @@ def test_a_body_that_is_too_large(server, ask):
 
     answer = httpx.post(f"{server.url}/v1/models/echo:predict", content=parts())
     assert answer.status_code == 413
+    assert ask({"instances": [ROW]}).status_code == 200
+
+
+def test_a_body_of_2_gigabytes_is_refused_and_not_kept(server, ask):
+    before, sent = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
+    head = f"POST /v1/models/echo:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2**31}"
+    with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port), timeout=60) as body:
+        body.sendall(f"{head}\r\n\r\n".encode())
+        answer = b""
+        while not answer and sent < 2**31:
+            with contextlib.suppress(ConnectionError):
+                sent += body.send(bytes(2**16))
+            answer = body.recv(4096) if select.select([body], [], [], 0)[0] else b""
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    # Kilobytes.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**15
     assert ask({"instances": [ROW]}).status_code == 200
 
 

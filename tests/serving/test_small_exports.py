@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import mmkeras as mm
+from mmkeras.cli import main
 from mmkeras.serving import tensor_function
 
 # TensorFlow points to the same interpreter in a package of its own.
@@ -130,6 +131,16 @@ def test_answers_of_small_weights_need_no_mmkeras(exports):
     labels, scores = json.loads(done.stdout)
     assert labels == expected["label"]
     assert scores == pytest.approx(expected["score"], abs=1e-5)
+
+
+def test_the_command_line_stores_them_too(exports, tmp_path, capsys):
+    exports.task.save(tmp_path / "labels.keras")
+    words = ["export", tmp_path / "labels.keras", tmp_path / "labels", "--weights", "int8"]
+    assert main([str(word) for word in words]) == 0
+    assert str(tmp_path / "labels" / "1") in capsys.readouterr().out
+    found = mm.Export(tmp_path / "labels").infer({"text": TEXTS})
+    assert found == mm.Export(exports.paths["int8"]).infer({"text": TEXTS})
+    assert found != mm.Export(exports.paths["float32"]).infer({"text": TEXTS})
 
 
 def test_unknown_weights(exports, tmp_path):
