@@ -5,6 +5,7 @@ import binascii
 import json
 
 import numpy as np
+from tensorflow.core.example import example_pb2
 
 from mmkeras.server.refusal import Refusal
 
@@ -25,9 +26,7 @@ def read_request(body, specs_of):
         Refusal: telling what is wrong, in the words of TensorFlow Serving where it has some.
     """
     request = _parsed(body)
-    signature = request.get("signature_name", "")
-    if not isinstance(signature, str):
-        raise _bad("'signature_name' key must be a string value.")
+    signature = _signature(request)
     specs = specs_of(signature)
     by_row = "instances" in request
     if by_row and "inputs" in request:
@@ -39,6 +38,41 @@ def read_request(body, specs_of):
     if "inputs" in request:
         return signature, _columns(request["inputs"], specs), False
     raise _bad("Missing 'inputs' or 'instances' key")
+
+
+def read_examples(body, check):
+    """Reads the JSON of a classify request.
+
+    Args:
+        body: Bytes.
+        check: A function of the signature's name, which may be empty, that refuses a wrong one.
+
+    Returns:
+        The signature's name, and serialized `tf.train.Example`s as an array.
+
+    Raises:
+        Refusal: as `read_request`.
+    """
+    request = _parsed(body)
+    signature = _signature(request)
+    check(signature)
+    if "examples" not in request:
+        raise _bad("When method is classify, key 'examples' is expected and was not found")
+    examples = request["examples"]
+    if not isinstance(examples, list) or not examples:
+        raise _bad(f"'examples' should be a list that is not empty. Received: {_short(examples)}")
+    # What all have in common stands before each.
+    context = _example(request.get("context", {}))
+    serialized = np.empty(len(examples), object)
+    serialized[:] = [context + _example(example) for example in examples]
+    return signature, serialized
+
+
+def write_classes(answers):
+    """The JSON of a classify answer: for each example its classes with their scores."""
+    classes, scores = (_to_json(name, answers[name]) for name in ("classes", "scores"))
+    rows = zip(classes, scores, strict=True)
+    return _dumped({"results": [list(map(list, zip(*row, strict=True))) for row in rows]})
 
 
 def write_answer(answers, by_row):
@@ -68,6 +102,33 @@ def _parsed(body):
     if not isinstance(request, dict):
         raise _bad(f"JSON Value: {_short(request)} Is not object")
     return request
+
+
+def _signature(request):
+    signature = request.get("signature_name", "")
+    if not isinstance(signature, str):
+        raise _bad("'signature_name' key must be a string value.")
+    return signature
+
+
+def _example(values):
+    """A dict of values, or lists of them, -> a serialized `tf.train.Example`."""
+    if not _is_named(values):
+        raise _bad(f"Example must be JSON object but got {_short(values)}")
+    example = example_pb2.Example()
+    for name, value in values.items():
+        value = value if isinstance(value, list) else [value]
+        try:
+            feature = example.features.feature[name]
+            if all(type(each) is int for each in value):
+                feature.int64_list.value.extend(value)
+            elif all(type(each) in (int, float) for each in value):
+                feature.float_list.value.extend(value)
+            else:
+                feature.bytes_list.value.extend(map(_bytes, value))
+        except (TypeError, ValueError) as error:
+            raise _bad(f"Feature {name!r}: {error}") from None
+    return example.SerializeToString()
 
 
 def _rows(instances, specs):

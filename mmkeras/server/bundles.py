@@ -66,6 +66,19 @@ class Version:
             )
         return self._specs[signature]
 
+    def check_verb(self, signature, verb):
+        """Refuses `"classify"` or `"regress"` of a signature that is for something else."""
+        self.specs(signature)
+        method = self.signature_defs[signature or "serving_default"].method_name
+        if verb == "regress" or method != f"tensorflow/serving/{verb}":
+            kind = {"classify": "classification", "regress": "regression"}[verb]
+            fit = [n for n, d in self.signature_defs.items() if d.method_name.endswith(f"/{verb}")]
+            raise Refusal(
+                "INVALID_ARGUMENT",
+                f"Expected {kind} signature method_name to be tensorflow/serving/{verb}. "
+                f"Was: {method}. Signatures that fit: {fit}",
+            )
+
     def rows(self, signature, inputs):
         """How many examples arrays hold for a signature; None if it knows no batches.
 

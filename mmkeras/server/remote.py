@@ -5,10 +5,12 @@ import math
 import time
 
 import grpc
+import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import error_codes_pb2
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     model_service_pb2_grpc,
@@ -149,11 +151,28 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     @_method
     async def Classify(self, request, context):
-        raise _no_examples("classify")
+        spec = request.model_spec
+        with self.service.counted(spec.name, "GRPC"):
+            version = _find(self.service, spec)
+            version.check_verb(spec.signature_name, "classify")
+            answers = await self.service.predict(
+                version,
+                spec.signature_name,
+                {"inputs": _examples(request.input)},
+                context.time_remaining(),
+            )
+            response = classification_pb2.ClassificationResponse()
+            _describe(response.model_spec, version, spec.signature_name)
+            for row in zip(answers["classes"], answers["scores"], strict=True):
+                added = response.result.classifications.add()
+                for label, score in zip(*row, strict=True):
+                    added.classes.add(label=label.decode("utf-8", "replace"), score=score)
+            return response
 
     @_method
     async def Regress(self, request, context):
-        raise _no_examples("regress")
+        spec = request.model_spec
+        _find(self.service, spec).check_verb(spec.signature_name, "regress")
 
 
 class _Models(model_service_pb2_grpc.ModelServiceServicer):
@@ -209,6 +228,19 @@ def _array(name, proto, specs, most):
         raise Refusal("INVALID_ARGUMENT", f"Input {name!r} is malformed: {error}") from None
 
 
+def _examples(given):
+    """The examples of a request, serialized; what all have in common stands before each."""
+    several = getattr(given, given.WhichOneof("kind") or "example_list")
+    context = b""
+    if given.HasField("example_list_with_context"):
+        context = several.context.SerializeToString()
+    if not several.examples:
+        raise Refusal("INVALID_ARGUMENT", "Input is empty.")
+    serialized = np.empty(len(several.examples), object)
+    serialized[:] = [context + example.SerializeToString() for example in several.examples]
+    return serialized
+
+
 def _type(proto):
     try:
         return tf.dtypes.as_dtype(proto.dtype).name
@@ -230,11 +262,3 @@ def _fill(proto, array):
     proto.dtype = tf.dtypes.as_dtype(array.dtype).as_datatype_enum
     proto.tensor_shape.CopyFrom(tf.TensorShape(array.shape).as_proto())
     getattr(proto, field).extend(array.ravel().tolist())
-
-
-def _no_examples(verb):
-    return Refusal(
-        "INVALID_ARGUMENT",
-        f"Expected {verb} signature method_name to be tensorflow/serving/{verb}. Was: "
-        "tensorflow/serving/predict. Ask with Predict",
-    )

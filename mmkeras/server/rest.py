@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from mmkeras.server.bodies import read_request, write_answer
+from mmkeras.server.bodies import read_examples, read_request, write_answer, write_classes
 from mmkeras.server.refusal import Refusal
 
 LOG = logging.getLogger("mmkeras.server")
@@ -138,11 +138,11 @@ async def _models(request):
 
 async def _predict(service, version, verb, body):
     if verb != "predict":
-        raise Refusal(
-            "INVALID_ARGUMENT",
-            f"Expected {verb} signature method_name to be tensorflow/serving/{verb}. Was: "
-            "tensorflow/serving/predict. Ask with :predict",
-        )
+        check = functools.partial(version.check_verb, verb=verb)
+        read = await _aside(len(body) > MUCH, read_examples, body, check)
+        signature, examples = read
+        answers = await service.predict(version, signature, {"inputs": examples})
+        return write_classes(answers)
     read = await _aside(len(body) > MUCH, read_request, body, version.specs)
     signature, inputs, by_row = read
     answers = await service.predict(version, signature, inputs)

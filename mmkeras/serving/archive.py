@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from mmkeras.serving import asked
+from mmkeras.serving import examples as tf_examples
 from mmkeras.serving.card import check_card, write_card
 from mmkeras.serving.deployment import write_deployment
 from mmkeras.serving.golden import record
@@ -53,6 +54,9 @@ def export(
     - `embed_image`: `image_bytes` -> `embedding` `(batch, width)`, one for each input that has an
       embedding, see `Task.embed`; of a task that only compares its inputs there are these and
       `serving_default`, which gives `score` alone
+    - `classify` of a closed set: `inputs` `(batch,)`, serialized `tf.train.Example`s with the names
+      of `serving_default` as features -> `classes` and `scores` `(batch, classes)`, for TensorFlow
+      Serving's Classify
     - `stream_init`, `stream_step`, `stream_end` of a task that can listen to streams, see
       `Stream.signatures`
 
@@ -129,6 +133,8 @@ def export(
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         archive.write_out(str(aside), verbose=False)
+        if tf_examples.NAME in takes:
+            tf_examples.name_method(aside)
         changed = _changed(task, raw, aside, options) if stored else []
         write_card(aside, task, takes, gives, card, [f"Stored as {weights}.", *changed])
         write_warmup(aside, {name: takes[name] for name in (*signatures, *requests)}, raw)
@@ -190,6 +196,9 @@ def _archive(task, signatures, requests, stored):
     for name, options in requests.items():
         function = functools.partial(asked.answered, task, name, options=options)
         functions[name] = (function, {**task.signature(), **asked.specs_of(name)})
+    if tf_examples.fits(task):
+        function = functools.partial(tf_examples.classified, task)
+        functions[tf_examples.NAME] = function, tf_examples.SPECS
     if what_hinders(task) is None:
         functions |= Stream(task, **signatures["serving_default"][1]).signatures()
     with without_cudnn(task):

@@ -16,6 +16,7 @@ from tensorflow_serving.apis import (  # noqa: E402
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 X, DATA = [[1.5, 2.0], [0.1, -0.25]], [b"\x00\xfe", b""]
@@ -148,8 +149,13 @@ def test_metadata_and_status(channel):
     with pytest.raises(grpc.RpcError, match="Could not find any versions of model no"):
         models.GetModelStatus(request, metadata=metadata)
     classify = classification_pb2.ClassificationRequest()
-    with pytest.raises(grpc.RpcError, match="Expected classify signature"):
+    fill(classify.model_spec)
+    with pytest.raises(grpc.RpcError, match="Expected classification signature"):
         stub.Classify(classify, metadata=metadata)
+    regress = regression_pb2.RegressionRequest()
+    fill(regress.model_spec)
+    with pytest.raises(grpc.RpcError, match="Expected regression signature"):
+        stub.Regress(regress, metadata=metadata)
 
 
 def test_rest_wants_the_token_too(server):

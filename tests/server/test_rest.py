@@ -149,8 +149,8 @@ def test_what_is_not_there(http, ask):
         ("/v1/models/none:predict", 404, "request: Latest(none). Served: {'echo': [3]}"),
         ("/v1/models/echo/versions/4:predict", 404, "request: Specific(echo, 4)"),
         ("/v1/models/echo/labels/bad:predict", 400, "label: bad. It should be one of ['good']"),
-        ("/v1/models/echo:classify", 400, "Expected classify signature"),
-        ("/v1/models/echo:regress", 400, "Expected regress signature"),
+        ("/v1/models/echo:classify", 400, "Expected classification signature"),
+        ("/v1/models/echo:regress", 400, "Expected regression signature"),
         ("/v1/models/echo:explain", 400, "Malformed request: POST /v1/models/echo:explain"),
     ]:
         answer = ask({"instances": [ROW]}, path)

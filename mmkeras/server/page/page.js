@@ -76,13 +76,14 @@ async function start() {
   find(document, "#token").hidden = !refused;
 }
 
-/** Signatures by what they take, each a group; streams need a client that listens. */
+/** Signatures by what they take, each a group; streams need a client that listens, and
+ * `classify` is `nbest` for other clients. */
 function alike(signatures) {
   const groups = {};
   for (const name of new Set([DEFAULT, ...Object.keys(signatures).sort()])) {
     const takes = Object.entries(signatures[name]?.inputs ?? {}).sort();
     const rows = takes.length && takes.every(([, spec]) => sizes(spec).length);
-    if (!rows || name.startsWith("stream_")) continue;
+    if (!rows || name.startsWith("stream_") || name === "classify") continue;
     const key = JSON.stringify(takes.map(([input, spec]) => [input, spec.dtype, sizes(spec)]));
     (groups[key] ??= {})[name] = signatures[name];
   }
